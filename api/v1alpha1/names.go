@@ -1,0 +1,119 @@
+package v1alpha1
+
+// Condition types.
+const (
+	// ConditionAdmitted is True once a replica and the room for the session are granted.
+	ConditionAdmitted = "Admitted"
+	// ConditionReady is True while a session takes chunks, or while a store takes sessions.
+	ConditionReady = "Ready"
+	// ConditionSucceeded is Unknown while a session is active, True once its object is
+	// published, False once it ended in any other way.
+	ConditionSucceeded = "Succeeded"
+)
+
+// Reasons of the conditions of an UploadSession. While a session is active the
+// reason of Succeeded says what it waits for.
+const (
+	// ReasonPending means that the operator has not looked at the session yet.
+	ReasonPending = "Pending"
+	// ReasonAdmitted means that a replica and the room are granted.
+	ReasonAdmitted = "Admitted"
+	// ReasonStoreNotFound means that no UploadStore has the name that storeRef gives.
+	ReasonStoreNotFound = "StoreNotFound"
+	// ReasonStoreNotReady means that the store has no live replica.
+	ReasonStoreNotReady = "StoreNotReady"
+	// ReasonInsufficientSpace means that the volume has no room for the object now.
+	ReasonInsufficientSpace = "InsufficientSpace"
+	// ReasonExceedsStoreLimits means that the session asks for more than the store allows. Terminal.
+	ReasonExceedsStoreLimits = "ExceedsStoreLimits"
+	// ReasonUploading means that the session takes chunks.
+	ReasonUploading = "Uploading"
+	// ReasonReplicaNotReady means that the replica which holds the session is not alive; the
+	// session waits for it to come back.
+	ReasonReplicaNotReady = "ReplicaNotReady"
+	// ReasonSuspended means that desiredState is Suspended.
+	ReasonSuspended = "Suspended"
+	// ReasonCancelling means that desiredState is Cancelled and the replica has not confirmed yet.
+	ReasonCancelling = "Cancelling"
+	// ReasonDeleting means that the resource is being deleted and the replica has not confirmed yet.
+	ReasonDeleting = "Deleting"
+	// ReasonExpiring means that a timeout passed and the replica has not confirmed yet.
+	ReasonExpiring = "Expiring"
+	// ReasonFinished means that the session ended.
+	ReasonFinished = "Finished"
+)
+
+// Reasons of a result, and so of condition Succeeded once a session has ended.
+const (
+	// ReasonPublished means that the object is complete, verified and visible under its key.
+	ReasonPublished = "Published"
+	// ReasonCancelled means that desiredState became Cancelled.
+	ReasonCancelled = "Cancelled"
+	// ReasonDeleted means that the resource was deleted while it was active.
+	ReasonDeleted = "Deleted"
+	// ReasonAborted means that a client aborted the upload.
+	ReasonAborted = "Aborted"
+	// ReasonIdleTimeout means that no byte was accepted for the idle timeout.
+	ReasonIdleTimeout = "IdleTimeout"
+	// ReasonDeadlineExceeded means that activeDeadlineSeconds passed.
+	ReasonDeadlineExceeded = "DeadlineExceeded"
+	// ReasonDigestMismatch means that the bytes held do not have the digest that spec.digest gives.
+	ReasonDigestMismatch = "DigestMismatch"
+	// ReasonKeyExists means that an object exists under the key and conflictPolicy is Fail.
+	ReasonKeyExists = "KeyExists"
+	// ReasonKeyUnusable means that no object can be published under the key, for example because
+	// one of its parents is an object.
+	ReasonKeyUnusable = "KeyUnusable"
+	// ReasonStoreGone means that the store was deleted while the session was active.
+	ReasonStoreGone = "StoreGone"
+)
+
+// ReasonStagedBytesLeft is the reason of the event that tells of a deleted session whose replica
+// did not confirm in time that its staged bytes are freed.
+const ReasonStagedBytesLeft = "StagedBytesLeft"
+
+// Reasons of condition Ready of an UploadStore.
+const (
+	// ReasonDataplaneReady means that at least one replica is alive.
+	ReasonDataplaneReady = "DataplaneReady"
+	// ReasonDataplaneMissing means that no replica has ever renewed a Lease for the store.
+	ReasonDataplaneMissing = "DataplaneMissing"
+	// ReasonDataplaneLost means that every replica's Lease has run out.
+	ReasonDataplaneLost = "DataplaneLost"
+	// ReasonInvalidReport means that a replica's Lease does not carry what it should.
+	ReasonInvalidReport = "InvalidReport"
+)
+
+// SelectStore is the selectable field of an UploadSession that names its store.
+const SelectStore = "spec.storeRef.name"
+
+// StagingFinalizer keeps a deleted session until its replica has freed the
+// staged bytes, or a bounded time has passed.
+const StagingFinalizer = "uploads.slipway.dev/staging"
+
+// Field managers of server-side apply. The two never own the same field.
+const (
+	// OperatorFieldManager owns the status but for progress and result.
+	OperatorFieldManager = "slipway-operator"
+	// DataplaneFieldManager owns status.progress and status.result.
+	DataplaneFieldManager = "slipway-dataplane"
+)
+
+// A dataplane replica shows that it is alive by renewing a Lease in the
+// namespace of its store, which carries these labels and annotations. The
+// Lease's name is LeaseNamePrefix and the replica's name.
+const (
+	// LeaseNamePrefix comes before the replica's name in the name of its Lease.
+	LeaseNamePrefix = "slipway-"
+	// StoreLabel names the store that a Lease belongs to.
+	StoreLabel = "uploads.slipway.dev/store"
+	// EndpointAnnotation is the replica's base URL.
+	EndpointAnnotation = "uploads.slipway.dev/endpoint"
+	// CapacityBytesAnnotation is the size of the replica's volume in bytes, decimal.
+	CapacityBytesAnnotation = "uploads.slipway.dev/capacity-bytes"
+	// AvailableBytesAnnotation is what is available on the replica's volume in bytes, decimal.
+	AvailableBytesAnnotation = "uploads.slipway.dev/available-bytes"
+)
+
+// MaxChunks is the largest number of chunks of a session.
+const MaxChunks = 100000

@@ -1,0 +1,382 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ConflictPolicy says what happens when an object exists under the key.
+// +kubebuilder:validation:Enum=Fail;Replace
+type ConflictPolicy string
+
+const (
+	// ConflictPolicyFail ends the session with reason KeyExists and leaves the existing object alone.
+	ConflictPolicyFail ConflictPolicy = "Fail"
+	// ConflictPolicyReplace replaces the existing object atomically.
+	ConflictPolicyReplace ConflictPolicy = "Replace"
+)
+
+// CompletionMode says what starts verification and publication.
+// +kubebuilder:validation:Enum=Automatic;Explicit
+type CompletionMode string
+
+const (
+	// CompletionModeAutomatic completes the session as soon as every chunk is held.
+	CompletionModeAutomatic CompletionMode = "Automatic"
+	// CompletionModeExplicit waits for the client's complete call.
+	CompletionModeExplicit CompletionMode = "Explicit"
+)
+
+// DesiredState is what the user wants of a session.
+// +kubebuilder:validation:Enum=Active;Suspended;Cancelled
+type DesiredState string
+
+const (
+	// DesiredStateActive lets the session be admitted and take chunks.
+	DesiredStateActive DesiredState = "Active"
+	// DesiredStateSuspended keeps what is held and takes no chunks; its idle timeout stands still.
+	DesiredStateSuspended DesiredState = "Suspended"
+	// DesiredStateCancelled ends the session and frees its staged bytes. It can't be taken back.
+	DesiredStateCancelled DesiredState = "Cancelled"
+)
+
+// UploadOutcome is how a session ended.
+// +kubebuilder:validation:Enum=Published;Failed;Aborted;Expired
+type UploadOutcome string
+
+const (
+	// UploadOutcomePublished means that the object is complete, verified and visible under its key.
+	UploadOutcomePublished UploadOutcome = "Published"
+	// UploadOutcomeFailed means that the object could not be verified or published.
+	UploadOutcomeFailed UploadOutcome = "Failed"
+	// UploadOutcomeAborted means that a client or the user ended the session.
+	UploadOutcomeAborted UploadOutcome = "Aborted"
+	// UploadOutcomeExpired means that a timeout passed.
+	UploadOutcomeExpired UploadOutcome = "Expired"
+)
+
+// StoreReference names an UploadStore in the namespace of the session.
+type StoreReference struct {
+	// name is the name of the UploadStore, a DNS label.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must be a DNS label: lower-case letters, digits and '-'"
+	Name string `json:"name,omitempty"`
+}
+
+// UploadSessionSpec is what is to be uploaded, where to, and on what terms.
+// It is immutable but for desiredState and the timeouts.
+//
+// +kubebuilder:validation:XValidation:rule="self.storeRef == oldSelf.storeRef",message="storeRef is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="self.key == oldSelf.key",message="key is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="self.sizeBytes == oldSelf.sizeBytes",message="sizeBytes is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="has(self.chunkSizeBytes) == has(oldSelf.chunkSizeBytes) && (!has(self.chunkSizeBytes) || self.chunkSizeBytes == oldSelf.chunkSizeBytes)",message="chunkSizeBytes is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="has(self.digest) == has(oldSelf.digest) && (!has(self.digest) || self.digest == oldSelf.digest)",message="digest is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="self.conflictPolicy == oldSelf.conflictPolicy",message="conflictPolicy is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="self.completion == oldSelf.completion",message="completion is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="has(self.attributes) == has(oldSelf.attributes) && (!has(self.attributes) || self.attributes == oldSelf.attributes)",message="attributes are immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="oldSelf.desiredState != 'Cancelled' || self.desiredState == 'Cancelled'",message="desiredState can't leave Cancelled; create another session"
+// +kubebuilder:validation:XValidation:rule="!has(self.chunkSizeBytes) || (self.sizeBytes + self.chunkSizeBytes - 1) / self.chunkSizeBytes <= 100000",message="a session has at most 100000 chunks; choose a larger chunkSizeBytes"
+type UploadSessionSpec struct {
+	// storeRef names the UploadStore, in the same namespace, that takes the object. Immutable.
+	// +required
+	StoreRef StoreReference `json:"storeRef,omitzero"`
+
+	// key is where the object appears in the store: a relative slash-separated path with no
+	// empty, '.' or '..' element, no control character and no backslash, of at most 1024 bytes,
+	// each element at most 255 bytes. Its first element must not be '.slipway'. Immutable.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 1024",message="must be at most 1024 bytes long"
+	// +kubebuilder:validation:XValidation:rule="self.split('/').all(e, e != '' && e != '.' && e != '..')",message="must be a relative path with no empty, '.' or '..' element"
+	// +kubebuilder:validation:XValidation:rule="self.split('/').all(e, size(bytes(e)) <= 255)",message="each element must be at most 255 bytes long"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\x00-\\\\x1f\\\\x7f\\\\\\\\]')",message="must not hold a control character or a backslash"
+	// +kubebuilder:validation:XValidation:rule="self.split('/')[0] != '.slipway'",message="'.slipway' is reserved"
+	Key string `json:"key,omitempty"`
+
+	// sizeBytes is the exact size of the object in bytes, from 0 to 2^47 (128 TiB). Immutable.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=140737488355328
+	SizeBytes *int64 `json:"sizeBytes,omitempty"`
+
+	// chunkSizeBytes is the size of every chunk but the last in bytes, from 1 byte to 1 GiB.
+	// Without it the store's default counts; status.admission.chunkSizeBytes says what holds. Immutable.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1073741824
+	ChunkSizeBytes *int64 `json:"chunkSizeBytes,omitempty"`
+
+	// digest is the digest of the whole object as 'sha256:' and 64 lower-case hex digits.
+	// Without it the object's digest is computed and recorded, or compared to the one that
+	// the complete call sends. Immutable.
+	// +optional
+	// +kubebuilder:validation:MinLength=71
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Digest string `json:"digest,omitempty"`
+
+	// conflictPolicy says what happens when an object exists under the key: Fail (the default)
+	// or Replace. Immutable.
+	// +optional
+	// +default="Fail"
+	ConflictPolicy ConflictPolicy `json:"conflictPolicy,omitempty"`
+
+	// completion says what starts verification and publication: Automatic (the default), as
+	// soon as every chunk is held, or Explicit, the client's complete call. Immutable.
+	// +optional
+	// +default="Automatic"
+	Completion CompletionMode `json:"completion,omitempty"`
+
+	// attributes are kept with the object: at most 16 pairs, keys of 1 to 63 letters, digits,
+	// '.', '_' and '-', values of at most 256 characters. Immutable.
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[A-Za-z0-9._-]{1,63}$'))",message="attribute names have 1 to 63 letters, digits, '.', '_' or '-'"
+	Attributes map[string]AttributeValue `json:"attributes,omitempty"`
+
+	// desiredState is what the user wants: Active (the default), Suspended (keeps what is held,
+	// takes no chunks) or Cancelled (ends the session; can't be taken back).
+	// +optional
+	// +default="Active"
+	DesiredState DesiredState `json:"desiredState,omitempty"`
+
+	// idleTimeoutSeconds ends the session this many seconds after the last accepted byte, or
+	// after admission when none came, from 10 seconds to 30 days. Without it the store's default
+	// counts. A chunk in flight always wins.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+
+	// activeDeadlineSeconds ends the session this many seconds after its admission, whether or
+	// not bytes arrive, from 10 seconds to 30 days. Default 1 day.
+	// +optional
+	// +default=86400
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	ActiveDeadlineSeconds *int32 `json:"activeDeadlineSeconds,omitempty"`
+
+	// ttlSecondsAfterFinished deletes the session this many seconds after it ended, from 0 to
+	// 30 days. Without it the resource is kept; staged bytes are freed at the end either way.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2592000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+}
+
+// AttributeValue is the value of one attribute.
+// +kubebuilder:validation:MaxLength=256
+type AttributeValue string
+
+// UploadSessionAdmission is what the operator granted.
+type UploadSessionAdmission struct {
+	// replica is the dataplane replica that holds the session.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Replica string `json:"replica,omitempty"`
+
+	// endpoint is the base URL of that replica.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self)",message="must be a URL"
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// chunkSizeBytes is the size of every chunk but the last: the session's own or the store's default.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1073741824
+	ChunkSizeBytes *int64 `json:"chunkSizeBytes,omitempty"`
+
+	// idleTimeoutSeconds is the store's default at admission; spec.idleTimeoutSeconds comes before it.
+	// +required
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+
+	// reservedBytes is how much of the volume is reserved for the session.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=140737488355328
+	ReservedBytes *int64 `json:"reservedBytes,omitempty"`
+
+	// admittedTime is when the session was admitted.
+	// +required
+	AdmittedTime metav1.Time `json:"admittedTime,omitzero"`
+}
+
+// UploadSessionProgress is how far an upload is. It follows the dataplane with
+// a delay of seconds; the dataplane's own status is live.
+type UploadSessionProgress struct {
+	// receivedBytes is how many bytes of whole chunks are held durably.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=140737488355328
+	ReceivedBytes *int64 `json:"receivedBytes,omitempty"`
+
+	// receivedChunks is how many chunks are held durably.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000
+	ReceivedChunks *int32 `json:"receivedChunks,omitempty"`
+
+	// totalChunks is how many chunks the object has; an empty object has none.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100000
+	TotalChunks *int32 `json:"totalChunks,omitempty"`
+
+	// percent is receivedBytes of the object's size in whole percent, rounded down.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Percent *int32 `json:"percent,omitempty"`
+
+	// lastActivityTime is when the last byte was accepted.
+	// +optional
+	LastActivityTime metav1.Time `json:"lastActivityTime,omitzero"`
+}
+
+// UploadSessionResult is how the session ended on the volume. Once it is there
+// no staged byte is left and it does not change.
+//
+// +kubebuilder:validation:XValidation:rule="self.outcome != 'Published' || (has(self.key) && has(self.sizeBytes) && has(self.digest) && has(self.publishedTime))",message="a published result has key, sizeBytes, digest and publishedTime"
+type UploadSessionResult struct {
+	// outcome is how the session ended: Published, Failed, Aborted or Expired.
+	// +required
+	Outcome UploadOutcome `json:"outcome,omitempty"`
+
+	// reason is why, in CamelCase, for machines; it becomes the reason of condition Succeeded.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Z][A-Za-z0-9]*$`
+	Reason string `json:"reason,omitempty"`
+
+	// message is why and what to do next, for people.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+
+	// key is where the object was published.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Key string `json:"key,omitempty"`
+
+	// sizeBytes is the size of the published object.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=140737488355328
+	SizeBytes *int64 `json:"sizeBytes,omitempty"`
+
+	// digest is the verified digest of the published object, 'sha256:' and 64 lower-case hex digits.
+	// +optional
+	// +kubebuilder:validation:MinLength=71
+	// +kubebuilder:validation:MaxLength=71
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	Digest string `json:"digest,omitempty"`
+
+	// publishedTime is when the object appeared under its key.
+	// +optional
+	PublishedTime metav1.Time `json:"publishedTime,omitzero"`
+
+	// finishedTime is when the session ended.
+	// +required
+	FinishedTime metav1.Time `json:"finishedTime,omitzero"`
+}
+
+// UploadSessionStatus is what is known of a session. The operator writes
+// conditions, admission, the times and observedGeneration; the dataplane writes
+// progress and result.
+// +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.admission) || (has(self.admission) && self.admission == oldSelf.admission)",message="admission is written once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.result) || (has(self.result) && self.result == oldSelf.result)",message="result is written once"
+type UploadSessionStatus struct {
+	// conditions are Admitted (a replica and the room are granted), Ready (chunks are taken now)
+	// and Succeeded (Unknown while the session is active; its reason says how it stands).
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
+	// admission is what the operator granted; written once, by the operator.
+	// +optional
+	Admission UploadSessionAdmission `json:"admission,omitzero"`
+
+	// progress is how far the upload is; written by the dataplane, at most every few seconds.
+	// +optional
+	Progress UploadSessionProgress `json:"progress,omitzero"`
+
+	// result is how the session ended on the volume; written once, by the dataplane.
+	// +optional
+	Result UploadSessionResult `json:"result,omitzero"`
+
+	// startTime is when the operator first saw the session.
+	// +optional
+	StartTime metav1.Time `json:"startTime,omitzero"`
+
+	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds.
+	// +optional
+	ExpirationTime metav1.Time `json:"expirationTime,omitzero"`
+
+	// completionTime is when the session ended in whatever way.
+	// +optional
+	CompletionTime metav1.Time `json:"completionTime,omitzero"`
+
+	// observedGeneration is the generation of the spec that the operator last acted on.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+}
+
+// UploadSession is one resumable upload of one object.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=upl,categories=slipway
+// +kubebuilder:selectablefield:JSONPath=`.spec.storeRef.name`
+// +kubebuilder:selectablefield:JSONPath=`.status.admission.replica`
+// +kubebuilder:printcolumn:name="Store",type=string,JSONPath=`.spec.storeRef.name`
+// +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.key`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
+// +kubebuilder:printcolumn:name="Percent",type=integer,JSONPath=`.status.progress.percent`
+// +kubebuilder:printcolumn:name="Size",type=integer,JSONPath=`.spec.sizeBytes`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Received",type=integer,JSONPath=`.status.progress.receivedBytes`,priority=1
+// +kubebuilder:printcolumn:name="Replica",type=string,JSONPath=`.status.admission.replica`,priority=1
+// +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.result.digest`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].message`,priority=1
+type UploadSession struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what is to be uploaded.
+	// +required
+	Spec UploadSessionSpec `json:"spec,omitzero"`
+
+	// status is what is known of the upload.
+	// +optional
+	Status UploadSessionStatus `json:"status,omitzero"`
+}
+
+// UploadSessionList is a list of UploadSessions.
+//
+// +kubebuilder:object:root=true
+type UploadSessionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []UploadSession `json:"items"`
+}

@@ -1,0 +1,199 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// DataplaneMode says who starts the dataplane of a store.
+// +kubebuilder:validation:Enum=Sidecar
+type DataplaneMode string
+
+const (
+	// DataplaneModeSidecar means that somebody else starts the dataplane, such as a Pod that
+	// carries it beside its own containers.
+	DataplaneModeSidecar DataplaneMode = "Sidecar"
+)
+
+// VolumeSource is where a store keeps its objects.
+type VolumeSource struct {
+	// claimName names the PersistentVolumeClaim, in the same namespace, that is the volume.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a PersistentVolumeClaim"
+	ClaimName string `json:"claimName,omitempty"`
+}
+
+// DataplaneSpec is how the dataplane of a store runs.
+type DataplaneSpec struct {
+	// mode says who starts the dataplane. Sidecar: your Pods carry it.
+	// +required
+	Mode DataplaneMode `json:"mode,omitempty"`
+}
+
+// StoreLimits bounds what a session may ask for.
+// +kubebuilder:validation:MinProperties=1
+type StoreLimits struct {
+	// maxObjectBytes is the largest object in bytes, from 1 byte to 2^47 (128 TiB). Without it
+	// only the room on the volume limits an object.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=140737488355328
+	MaxObjectBytes *int64 `json:"maxObjectBytes,omitempty"`
+
+	// maxChunkBytes is the largest chunk size in bytes, from 1 byte to 1 GiB. Default 64 MiB.
+	// +optional
+	// +default=67108864
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1073741824
+	MaxChunkBytes *int64 `json:"maxChunkBytes,omitempty"`
+}
+
+// StoreDefaults is what holds for a session that does not say.
+// +kubebuilder:validation:MinProperties=1
+type StoreDefaults struct {
+	// chunkSizeBytes is the chunk size of a session that names none, from 1 byte to 1 GiB.
+	// Default 16 MiB.
+	// +optional
+	// +default=16777216
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1073741824
+	ChunkSizeBytes *int64 `json:"chunkSizeBytes,omitempty"`
+
+	// idleTimeoutSeconds is the idle timeout of a session that names none, from 10 seconds to
+	// 30 days. Default 1 hour.
+	// +optional
+	// +default=3600
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+}
+
+// UploadStoreSpec is a place to upload to: a volume, its dataplane, its limits.
+//
+// +kubebuilder:validation:XValidation:rule="self.volume == oldSelf.volume",message="volume is immutable; create another store"
+// +kubebuilder:validation:XValidation:rule="self.defaults.chunkSizeBytes <= self.limits.maxChunkBytes",message="defaults.chunkSizeBytes must not exceed limits.maxChunkBytes"
+type UploadStoreSpec struct {
+	// volume is where the objects are kept. Immutable.
+	// +required
+	Volume VolumeSource `json:"volume,omitzero"`
+
+	// dataplane is how the dataplane runs.
+	// +required
+	Dataplane DataplaneSpec `json:"dataplane,omitzero"`
+
+	// limits bounds what a session may ask for.
+	// +optional
+	// +default={"maxChunkBytes":67108864}
+	Limits StoreLimits `json:"limits,omitzero"`
+
+	// defaults is what holds for a session that does not say.
+	// +optional
+	// +default={"chunkSizeBytes":16777216,"idleTimeoutSeconds":3600}
+	Defaults StoreDefaults `json:"defaults,omitzero"`
+}
+
+// UploadStoreReplica is one dataplane replica as its Lease shows it.
+type UploadStoreReplica struct {
+	// name is the name of the replica, unique in the namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// endpoint is the base URL of the replica.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self)",message="must be a URL"
+	Endpoint string `json:"endpoint,omitempty"`
+}
+
+// UploadStoreStatus is what is known of a store. The operator writes it, from
+// the Leases of the dataplane's replicas.
+// +kubebuilder:validation:MinProperties=1
+type UploadStoreStatus struct {
+	// conditions are Ready: at least one dataplane replica is alive and its volume can be used.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
+	// endpoint is the base URL that clients use.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self)",message="must be a URL"
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// capacityBytes is the size of the volume as its filesystem reports it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	CapacityBytes *int64 `json:"capacityBytes,omitempty"`
+
+	// availableBytes is how much of the volume can still be reserved, as its filesystem reports it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	AvailableBytes *int64 `json:"availableBytes,omitempty"`
+
+	// reservedBytes is the sum of what admitted sessions reserve.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ReservedBytes *int64 `json:"reservedBytes,omitempty"`
+
+	// replicas are the dataplane replicas that are alive.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Replicas []UploadStoreReplica `json:"replicas,omitempty"`
+
+	// observedGeneration is the generation of the spec that the operator last acted on.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+}
+
+// UploadStore is a place to upload to. Its name is a DNS label of at most 52
+// characters, so that the names of its replicas stay DNS labels.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=upst,categories=slipway
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52 && !self.metadata.name.contains('.')",message="the name must be a DNS label of at most 52 characters"
+// +kubebuilder:printcolumn:name="Claim",type=string,JSONPath=`.spec.volume.claimName`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.status.endpoint`
+// +kubebuilder:printcolumn:name="Available",type=integer,JSONPath=`.status.availableBytes`
+// +kubebuilder:printcolumn:name="Reserved",type=integer,JSONPath=`.status.reservedBytes`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+type UploadStore struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what the store is.
+	// +required
+	Spec UploadStoreSpec `json:"spec,omitzero"`
+
+	// status is what is known of the store.
+	// +optional
+	Status UploadStoreStatus `json:"status,omitzero"`
+}
+
+// UploadStoreList is a list of UploadStores.
+//
+// +kubebuilder:object:root=true
+type UploadStoreList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []UploadStore `json:"items"`
+}
