@@ -1,0 +1,112 @@
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Static binaries, and no C compiler needed. Only the race detector wants one;
+# hack/test.sh turns it on for that run.
+export CGO_ENABLED := 0
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# The images that `images` builds and `deploy` runs.
+MANAGER_IMAGE ?= slipway-manager:dev
+DATAPLANE_IMAGE ?= slipway-dataplane:dev
+
+# Every tool is pinned in a module of its own and run from there.
+TOOL := go tool -modfile=hack/tools/go.mod
+LINT := go tool -modfile=hack/tools/lint/go.mod golangci-lint-kube-api-linter
+KUSTOMIZE := $(TOOL) kustomize
+KUBECTL ?= kubectl
+
+##@ Try it
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-zA-Z0-9_-]+:.*## / { printf "  %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## The whole story in a minute: a real upload, killed half way and resumed
+	hack/demo.sh
+
+.PHONY: run
+run: build ## The same processes, left running to play with
+	hack/demo.sh --keep
+
+##@ Check it
+
+.PHONY: test
+test: ## Everything that must pass: unit, conformance, control plane and boundary tests
+	hack/test.sh ./...
+
+.PHONY: verify
+verify: verify-modules verify-generated verify-config verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, boundaries, lint and vulnerabilities
+	@echo "verify: all is as it should be"
+
+.PHONY: verify-modules
+verify-modules: ## go.mod and go.sum of each module are tidy
+	hack/verify-modules.sh
+
+.PHONY: verify-generated
+verify-generated: ## Generating changes no file
+	hack/verify-generated.sh
+
+.PHONY: verify-config
+verify-config: ## Each folder of config/ renders
+	hack/verify-config.sh
+
+.PHONY: verify-boundaries
+verify-boundaries: ## Every package imports only what its room allows
+	go test -v -run '^TestThe|^TestEvery|^TestOperator' ./test/boundaries
+
+.PHONY: verify-vulnerabilities
+verify-vulnerabilities: ## No known vulnerability is reachable, where the database answers
+	hack/verify-vulnerabilities.sh
+
+.PHONY: lint
+lint: ## golangci-lint with the Kubernetes API linter
+	$(LINT) run
+
+##@ Build it
+
+.PHONY: build
+build: ## Every command into bin/
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: generate
+generate: ## Deep copies, CRDs, RBAC and apply configurations from the sources
+	@# Removed first, so that what is no longer generated does not stay.
+	rm -rf api/applyconfiguration config/crd/bases
+	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
+	$(TOOL) controller-gen applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
+	$(TOOL) controller-gen crd paths=./api/v1alpha1 output:crd:artifacts:config=config/crd/bases
+	$(TOOL) controller-gen rbac:roleName=manager-role paths=./controllers/... output:rbac:artifacts:config=config/rbac
+
+.PHONY: images
+images: ## The images of the manager and the dataplane
+	hack/images.sh manager=$(MANAGER_IMAGE) dataplane=$(DATAPLANE_IMAGE) -- --build-arg VERSION=$(VERSION)
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin dist
+
+##@ Deploy it (to the cluster of KUBECONFIG)
+
+.PHONY: install
+install: ## The CRDs
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side -f -
+
+.PHONY: uninstall
+uninstall: ## Remove the CRDs, and with them every session and store
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
+
+.PHONY: deploy
+deploy: ## The CRDs and the operator
+	$(KUSTOMIZE) build config/default | sed 's|image: slipway-manager:dev$$|image: $(MANAGER_IMAGE)|' | $(KUBECTL) apply --server-side -f -
+
+.PHONY: undeploy
+undeploy: ## Remove the operator, keep the CRDs and their objects
+	$(KUSTOMIZE) build config/operator | $(KUBECTL) delete --ignore-not-found -f -

@@ -1,0 +1,65 @@
+package api_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// kubectl runs the real kubectl, as a user would.
+func (w world) kubectl(args ...string) string {
+	w.Helper()
+	config := filepath.Join(w.TempDir(), "kubeconfig")
+	if err := os.WriteFile(config, plane.KubeConfig(), 0o600); err != nil {
+		w.Fatal(err)
+	}
+	command := exec.CommandContext(w.Context(), filepath.Join(plane.Assets, "kubectl"),
+		append([]string{"--kubeconfig", config, "--namespace", w.namespace}, args...)...)
+	out, err := command.CombinedOutput()
+	if err != nil {
+		w.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func TestSamplesApplyAsTheyAre(t *testing.T) {
+	w := newWorld(t)
+	out := w.kubectl("apply", "--kustomize", "../../config/samples")
+	for _, want := range []string{"uploadstore.uploads.slipway.dev/models created", "uploadsession.uploads.slipway.dev/tokenizer created"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("kubectl apply says %q, want %q", out, want)
+		}
+	}
+}
+
+// What a person asks: which store, which key, how it stands, how far.
+func TestKubectlGet(t *testing.T) {
+	w := newWorld(t)
+	w.kubectl("apply", "--kustomize", "../../config/samples")
+	w.kubectl("patch", "upl", "tokenizer", "--subresource=status", "--type=merge", "--patch", `{"status": {
+		"conditions": [{"type": "Succeeded", "status": "Unknown", "reason": "Uploading", "message": "takes chunks", "lastTransitionTime": "2026-01-02T03:04:05Z"}],
+		"progress": {"receivedBytes": 1091991, "receivedChunks": 1, "totalChunks": 2, "percent": 50}}}`)
+
+	columns := func(table string) []string { return strings.Fields(strings.SplitN(table, "\n", 2)[0]) }
+	got := columns(w.kubectl("get", "upl"))
+	want := []string{"NAME", "STORE", "KEY", "STATUS", "PERCENT", "SIZE", "AGE"}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("kubectl get upl has columns %v, want %v", got, want)
+	}
+	row := strings.Fields(w.kubectl("get", "upl", "tokenizer", "--no-headers"))
+	want = []string{"tokenizer", "models", "llama/tokenizer.model", "Uploading", "50", "2183982"}
+	if strings.Join(row[:len(want)], " ") != strings.Join(want, " ") {
+		t.Errorf("kubectl get upl shows %v, want %v", row, want)
+	}
+	if got := columns(w.kubectl("get", "upst")); strings.Join(got, " ") != "NAME CLAIM READY ENDPOINT AVAILABLE RESERVED AGE" {
+		t.Errorf("kubectl get upst has columns %v", got)
+	}
+	if out := w.kubectl("get", "slipway", "--output=name"); !strings.Contains(out, "uploadsession") || !strings.Contains(out, "uploadstore") {
+		t.Errorf("the category slipway has %q, want both kinds", out)
+	}
+	if out := w.kubectl("explain", "upl.spec.sizeBytes"); !strings.Contains(out, "exact size of the object in bytes") {
+		t.Errorf("kubectl explain says %q", out)
+	}
+}

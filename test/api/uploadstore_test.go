@@ -1,0 +1,150 @@
+package api_test
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+var store = object{
+	"volume":    map[string]any{"claimName": "models"},
+	"dataplane": map[string]any{"mode": "Sidecar"},
+}
+
+func TestUploadStoreSpec(t *testing.T) {
+	w := newWorld(t)
+	for _, test := range []struct {
+		name  string
+		path  string
+		value any
+		words string
+	}{
+		{name: "the least that a store needs"},
+		{name: "a volume is needed", path: "volume", words: "spec.volume: Required value"},
+		{name: "a claim is needed", path: "volume.claimName", words: "spec.volume.claimName: Required value"},
+		{name: "a claim has a claim's name", path: "volume.claimName", value: "Models!", words: "must be the name of a PersistentVolumeClaim"},
+		{name: "a claim's name may have dots", path: "volume.claimName", value: "a.b"},
+		{name: "a claim's name is too long", path: "volume.claimName", value: strings.Repeat("a", 254), words: "Too long"},
+		{name: "a dataplane is needed", path: "dataplane", words: "spec.dataplane: Required value"},
+		{name: "a mode is needed", path: "dataplane.mode", words: "spec.dataplane.mode: Required value"},
+		{name: "another mode", path: "dataplane.mode", value: "Magic", words: "Unsupported value"},
+		{name: "limits", path: "limits", value: map[string]any{"maxObjectBytes": int64(1 << 47), "maxChunkBytes": int64(1 << 30)}},
+		{name: "limits say something", path: "limits", value: map[string]any{}},
+		{name: "no object at all", path: "limits", value: map[string]any{"maxObjectBytes": int64(0)}, words: "greater than or equal to 1"},
+		{name: "objects that are too large", path: "limits", value: map[string]any{"maxObjectBytes": int64(1<<47 + 1)}, words: "less than or equal to"},
+		{name: "no chunk at all", path: "limits", value: map[string]any{"maxChunkBytes": int64(0)}, words: "greater than or equal to 1"},
+		{name: "chunks that are too large", path: "limits", value: map[string]any{"maxChunkBytes": int64(1<<30 + 1)}, words: "less than or equal to"},
+		{name: "the default chunk is within the limit", path: "limits", value: map[string]any{"maxChunkBytes": int64(1 << 20)}, words: "must not exceed limits.maxChunkBytes"},
+		{name: "a default chunk size", path: "defaults", value: map[string]any{"chunkSizeBytes": int64(1)}},
+		{name: "a default chunk size of nothing", path: "defaults", value: map[string]any{"chunkSizeBytes": int64(0)}, words: "greater than or equal to 1"},
+		{name: "a default chunk size that is too large", path: "defaults", value: map[string]any{"chunkSizeBytes": int64(1<<30 + 1)}, words: "less than or equal to"},
+		{name: "a default idle timeout", path: "defaults", value: map[string]any{"idleTimeoutSeconds": int64(10)}},
+		{name: "a default idle timeout that is too short", path: "defaults", value: map[string]any{"idleTimeoutSeconds": int64(9)}, words: "greater than or equal to 10"},
+		{name: "a default idle timeout that is too long", path: "defaults", value: map[string]any{"idleTimeoutSeconds": int64(2592001)}, words: "less than or equal to"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			spec := store
+			if test.path != "" {
+				spec = spec.set(test.path, test.value)
+			}
+			err := w.Create(t.Context(), w.make("UploadStore", spec))
+			if test.words != "" {
+				mustRefuse(t, err, test.words)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestUploadStoreName(t *testing.T) {
+	w := newWorld(t)
+	for name, words := range map[string]string{
+		strings.Repeat("a", 52): "",
+		strings.Repeat("b", 53): "DNS label of at most 52 characters",
+		"a.b":                   "DNS label of at most 52 characters",
+	} {
+		created := w.make("UploadStore", store)
+		created.SetGenerateName("")
+		created.SetName(name)
+		err := w.Create(t.Context(), created)
+		if words != "" {
+			mustRefuse(t, err, words)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestUploadStoreDefaults(t *testing.T) {
+	w := newWorld(t)
+	created := w.make("UploadStore", store)
+	if err := w.Create(t.Context(), created); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int64{
+		"limits.maxChunkBytes": 64 << 20, "defaults.chunkSizeBytes": 16 << 20, "defaults.idleTimeoutSeconds": 3600,
+	} {
+		if got, _, _ := unstructured.NestedInt64(created.Object, append([]string{"spec"}, strings.Split(path, ".")...)...); got != want {
+			t.Errorf("%s is %d, want %d", path, got, want)
+		}
+	}
+}
+
+func TestUploadStoreUpdates(t *testing.T) {
+	w := newWorld(t)
+	created := w.make("UploadStore", store)
+	if err := w.Create(t.Context(), created); err != nil {
+		t.Fatal(err)
+	}
+	moved := created.DeepCopy()
+	moved.Object = object(moved.Object).set("spec.volume.claimName", "other")
+	mustRefuse(t, w.Update(t.Context(), moved), "volume is immutable")
+	created.Object = object(created.Object).set("spec.limits.maxObjectBytes", int64(1<<30))
+	if err := w.Update(t.Context(), created); err != nil {
+		t.Errorf("limits may change: %v", err)
+	}
+}
+
+func TestUploadStoreStatus(t *testing.T) {
+	w := newWorld(t)
+	replica := map[string]any{"name": "models-0", "endpoint": "http://127.0.0.1:8080"}
+	status := object{
+		"endpoint": "http://127.0.0.1:8080", "capacityBytes": int64(100), "availableBytes": int64(60), "reservedBytes": int64(40),
+		"replicas": []any{replica}, "observedGeneration": int64(1),
+	}
+	for _, test := range []struct {
+		name  string
+		path  string
+		value any
+		words string
+	}{
+		{name: "a whole status"},
+		{name: "an endpoint is a URL", path: "endpoint", value: "models", words: "must be a URL"},
+		{name: "capacity is not negative", path: "capacityBytes", value: int64(-1), words: "greater than or equal to 0"},
+		{name: "what is available is not negative", path: "availableBytes", value: int64(-1), words: "greater than or equal to 0"},
+		{name: "what is reserved is not negative", path: "reservedBytes", value: int64(-1), words: "greater than or equal to 0"},
+		{name: "a replica is there once", path: "replicas", value: []any{replica, replica}, words: "Duplicate value"},
+		{name: "a replica has an endpoint", path: "replicas", value: []any{map[string]any{"name": "a"}}, words: "Required value"},
+		{name: "a replica's endpoint is a URL", path: "replicas", value: []any{map[string]any{"name": "a", "endpoint": "b"}}, words: "must be a URL"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			created := w.make("UploadStore", store)
+			if err := w.Create(t.Context(), created); err != nil {
+				t.Fatal(err)
+			}
+			changed := status
+			if test.path != "" {
+				changed = changed.set(test.path, test.value)
+			}
+			created.Object["status"] = map[string]any(changed)
+			err := w.Status().Update(t.Context(), created)
+			if test.words != "" {
+				mustRefuse(t, err, test.words)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,127 @@
+package boundaries_test
+
+import "slices"
+
+// module is the path of the main module.
+const module = "github.com/slipway-dev/slipway"
+
+// A room is one package, or with a final "/..." a package and all below it.
+// Its code may import the standard library, the rooms and the libraries listed.
+// A library is an import path and all below it.
+type room struct {
+	path      string
+	rooms     []string
+	libraries []string
+}
+
+// house is the table. A new package needs a line here, and a reason for it.
+var house = []room{
+	// The API: nothing but types, constants and generated code.
+	{path: "api/v1alpha1", libraries: []string{
+		"k8s.io/apimachinery",
+		"sigs.k8s.io/controller-runtime/pkg/scheme",
+	}},
+	{path: "api/applyconfiguration/...", rooms: []string{"api/v1alpha1"}, libraries: []string{
+		"k8s.io/apimachinery",
+		"k8s.io/client-go/applyconfigurations",
+		"sigs.k8s.io/structured-merge-diff/v6",
+	}},
+
+	// The operator: a room for each kind, which do not know each other, what they
+	// share, and the wiring of all. It never meets the dataplane.
+	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
+	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
+	{path: "controllers/uploadstore", rooms: operator, libraries: kubernetes},
+	{path: "controllers/admission", rooms: []string{"api/..."}, libraries: []string{"k8s.io/apimachinery"}},
+	{path: "controllers/conditions", rooms: []string{"api/..."}, libraries: []string{
+		"k8s.io/apimachinery",
+		"k8s.io/client-go/applyconfigurations/meta",
+	}},
+	{path: "controllers/heartbeat", rooms: []string{"api/..."}, libraries: []string{
+		"k8s.io/api/coordination",
+		"k8s.io/apimachinery",
+	}},
+
+	// The dataplane. The core knows nothing but the standard library.
+	{path: "dataplane/session"},
+	{path: "dataplane/sink/file", rooms: []string{"dataplane/session"}, libraries: []string{"golang.org/x/sys"}},
+	{path: "dataplane/sink/sinktest", rooms: []string{"dataplane/session"}},
+	{path: "dataplane/upload", rooms: []string{"dataplane/session"}, libraries: []string{"github.com/minio/crc64nvme"}},
+	{
+		path: "dataplane/chunkapi", rooms: []string{"dataplane/upload", "dataplane/session"},
+		libraries: []string{"github.com/dunglas/httpsfv"},
+	},
+	{
+		path: "dataplane/cluster", rooms: []string{"dataplane/upload", "dataplane/session", "api/..."},
+		libraries: kubernetes,
+	},
+
+	// Flags and wiring: anything.
+	{path: "cmd/...", rooms: []string{"..."}, libraries: []string{"..."}},
+
+	// What crosses packages.
+	{path: "test/boundaries"},
+	{path: "test/controlplane", libraries: kubernetes},
+	{path: "test/...", rooms: []string{"..."}, libraries: []string{"..."}},
+}
+
+// operator is what a reconciler may use of the module.
+var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat"}
+
+// kubernetes is what a room that speaks to the API server builds on.
+var kubernetes = []string{
+	"github.com/go-logr/logr",
+	"github.com/prometheus/client_golang",
+	"k8s.io/api",
+	"k8s.io/apimachinery",
+	"k8s.io/client-go",
+	"k8s.io/klog/v2",
+	"k8s.io/utils",
+	"sigs.k8s.io/controller-runtime",
+}
+
+// A test may import more than the code it tests, but not leave its wing.
+var wings = []room{
+	{path: "api/...", rooms: []string{"api/...", "test/..."}, libraries: kubernetesTests},
+	{path: "controllers/...", rooms: []string{"controllers/...", "api/...", "test/..."}, libraries: kubernetesTests},
+	// The core's tests run it over a real sink.
+	{path: "dataplane/session", rooms: []string{"dataplane/session", "dataplane/sink/..."}, libraries: testLibraries},
+	{path: "dataplane/...", rooms: []string{"dataplane/...", "api/...", "test/..."}, libraries: kubernetesTests},
+	{path: "cmd/...", rooms: []string{"..."}, libraries: []string{"..."}},
+	{path: "test/boundaries"},
+	{path: "test/...", rooms: []string{"..."}, libraries: []string{"..."}},
+}
+
+var testLibraries = []string{
+	"github.com/google/go-cmp",
+	"github.com/onsi/ginkgo/v2",
+	"github.com/onsi/gomega",
+	"pgregory.net/rapid",
+}
+
+var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
+	"k8s.io/apiextensions-apiserver",
+	"sigs.k8s.io/yaml",
+
+	// Libraries of a room, for its tests.
+	"github.com/dunglas/httpsfv",
+	"github.com/minio/crc64nvme",
+	"golang.org/x/sys",
+})
+
+// strangers may not be required by the main module: tools, benchmarks and the
+// control plane have modules of their own.
+var strangers = []string{
+	"github.com/golangci",
+	"github.com/slipway-dev/slipway/bench",
+	"github.com/slipway-dev/slipway/hack",
+	"go.etcd.io/etcd/server/v3",
+	"golang.org/x/vuln",
+	"k8s.io/code-generator",
+	"k8s.io/kubernetes",
+	"mvdan.cc/sh/v3",
+	"sigs.k8s.io/controller-runtime/tools/setup-envtest",
+	"sigs.k8s.io/controller-tools",
+	"sigs.k8s.io/kube-api-linter",
+	"sigs.k8s.io/kustomize",
+}
