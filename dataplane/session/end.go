@@ -1,0 +1,262 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// VerifyComplete returns nil where every chunk is held, or else an
+// *IncompleteError that says which are missing. ErrNotFound.
+func (s *Service) VerifyComplete(id ID) error {
+	l, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	return l.verifyComplete()
+}
+
+func (l *live) verifyComplete() error {
+	ranges, missing := l.ledger.Missing(MaxReportedRanges)
+	if missing > 0 {
+		return &IncompleteError{Missing: ranges, Chunks: missing}
+	}
+	return nil
+}
+
+// Seal claims an open session that is complete for finishing, so that of
+// several callers one gets nil and nobody aborts or expires it meanwhile.
+// Nothing is stored: after a restart the session is open. ErrNotFound,
+// ErrIncomplete, ErrPaused, ErrSealed where another call has it, ErrEnded.
+func (s *Service) Seal(id ID) error {
+	l, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	return l.change(func(h *head) error {
+		switch {
+		case h.state.Ended():
+			return &EndedError{Meta: l.metaOf(h)}
+		case h.state == Sealed:
+			return ErrSealed
+		case h.paused:
+			return ErrPaused
+		}
+		h.state = Sealed
+		return l.verifyComplete()
+	})
+}
+
+// Unseal gives up a session that the caller sealed: it is open again.
+func (s *Service) Unseal(id ID) error {
+	l, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	return l.change(func(h *head) error {
+		if h.state != Sealed {
+			return fmt.Errorf("%w: session %s is not sealed", ErrInvalid, id)
+		}
+		h.state, h.idleFrom = Open, s.clock.Now()
+		return nil
+	})
+}
+
+// Finish ends a session that the caller sealed as Finished or Failed and frees
+// its bytes. On nil the end is durable. On an error of the sink the session
+// has ended all the same but is not settled: see Settle. ErrInvalid where the
+// session is not sealed.
+func (s *Service) Finish(ctx context.Context, id ID, state State, outcome []byte) error {
+	l, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	if state != Finished && state != Failed {
+		return fmt.Errorf("%w: a session is finished as %s or %s, not as %s", ErrInvalid, Finished, Failed, state)
+	}
+	if err := l.end(state, s.clock.Now(), outcome, Sealed); err != nil {
+		return err
+	}
+	return s.settle(ctx, l)
+}
+
+// Abort ends an open session as state (Aborted, or Failed), interrupts the chunks that are arriving, waits
+// for them to be gone, and frees its bytes. On nil the end is durable. On an
+// error of the sink the session has ended all the same but is not settled: see
+// Settle. ErrNotFound, ErrSealed, ErrEnded.
+func (s *Service) Abort(ctx context.Context, id ID, state State, outcome []byte) error {
+	l, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	if state != Aborted && state != Failed {
+		return fmt.Errorf("%w: a session is aborted as %s or %s, not as %s", ErrInvalid, Aborted, Failed, state)
+	}
+	if err := l.end(state, s.clock.Now(), outcome, Open); err != nil {
+		return err
+	}
+	return s.settle(ctx, l)
+}
+
+// Cause is which timeout a session ran into.
+type Cause string
+
+const (
+	// Idle means that no byte arrived for Spec.IdleTimeout.
+	Idle Cause = "Idle"
+	// Deadline means that Spec.Deadline has passed.
+	Deadline Cause = "Deadline"
+)
+
+// Expire ends the open sessions which the filter chooses and whose time is up,
+// and frees their bytes. outcome says what to record of each. A session with a
+// chunk in flight is never taken, nor is one that is sealed; both are decided
+// in the same step in which a chunk would enter. It returns the sessions that
+// it ended, those that are not settled too; their errors come joined.
+func (s *Service) Expire(ctx context.Context, choose Filter, outcome func(Meta, Cause) []byte) ([]Meta, error) {
+	var (
+		expired []Meta
+		errs    []error
+		now     = s.clock.Now()
+	)
+	for _, l := range s.snapshot() {
+		if !choose(l.head.Load().spec) || !l.expire(now, outcome) {
+			continue
+		}
+		if err := s.settle(ctx, l); err != nil {
+			errs = append(errs, err)
+		}
+		expired = append(expired, l.meta())
+	}
+	return expired, errors.Join(errs...)
+}
+
+// expire ends the session if its time is up, and reports whether it did.
+func (l *live) expire(now time.Time, outcome func(Meta, Cause) []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.head.Load()
+	cause := l.due(h, now)
+	if h.state != Open || len(l.writers) > 0 || cause == "" {
+		return false
+	}
+	ended := *h
+	ended.state, ended.ended, ended.outcome = Expired, now, outcome(l.metaOf(h), cause)
+	l.head.Store(&ended)
+	return true
+}
+
+// due returns which timeout is up, or "".
+func (l *live) due(h *head, now time.Time) Cause {
+	idleFrom := h.idleFrom
+	if heard := time.Unix(0, l.heard.Load()); heard.After(idleFrom) {
+		idleFrom = heard
+	}
+	switch {
+	case !h.spec.Deadline.IsZero() && !now.Before(h.spec.Deadline):
+		return Deadline
+	case h.spec.IdleTimeout > 0 && !h.paused && now.Sub(idleFrom) >= h.spec.IdleTimeout:
+		return Idle
+	}
+	return ""
+}
+
+// Settle makes the end of an ended session durable and frees its bytes, where
+// an earlier attempt failed. Settling what is settled does nothing.
+// ErrNotFound, ErrInvalid where the session has not ended, or the sink's error.
+func (s *Service) Settle(ctx context.Context, id ID) error {
+	l, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	if !l.head.Load().state.Ended() {
+		return fmt.Errorf("%w: session %s has not ended", ErrInvalid, id)
+	}
+	return s.settle(ctx, l)
+}
+
+func (s *Service) settle(ctx context.Context, l *live) error {
+	l.settling.Lock()
+	defer l.settling.Unlock()
+	h := l.head.Load()
+	if h.settled {
+		return nil
+	}
+	s.mu.Lock()
+	if key := (ownerKey{h.spec.Owner, h.spec.Key}); s.pending[key] == l.id {
+		delete(s.pending, key)
+	}
+	s.mu.Unlock()
+	// A finished session holds every chunk: who is there only compares, which needs no bytes,
+	// and must not hold up the end.
+	if h.state != Finished {
+		l.drain()
+	}
+	// The record first: bytes that are gone while the record says Open would be a broken session.
+	if err := s.save(ctx, l); err != nil {
+		return fmt.Errorf("settle session %s: %w", l.id, err)
+	}
+	if err := s.sink.Free(ctx, l.id); err != nil {
+		return fmt.Errorf("settle session %s: %w", l.id, err)
+	}
+	return l.change(func(h *head) error { h.settled = true; return nil })
+}
+
+// Remove forgets a session that has ended, and all that the volume holds of
+// it; what was published stays. Durable on return. Removing what is not there is no
+// error. ErrInvalid where the session has not ended.
+func (s *Service) Remove(ctx context.Context, id ID) error {
+	l, err := s.find(id)
+	if errors.Is(err, ErrNotFound) {
+		return s.sink.Remove(ctx, id)
+	}
+	if !l.head.Load().state.Ended() {
+		return fmt.Errorf("%w: session %s has not ended", ErrInvalid, id)
+	}
+	l.settling.Lock()
+	defer l.settling.Unlock()
+	l.drain()
+	if err := s.sink.Remove(ctx, id); err != nil {
+		return fmt.Errorf("remove session %s: %w", id, err)
+	}
+	s.mu.Lock()
+	delete(s.sessions, id)
+	s.mu.Unlock()
+	return nil
+}
+
+// end takes the session from one state to an ended one.
+func (l *live) end(state State, now time.Time, outcome []byte, from State) error {
+	if len(outcome) > MaxPayload {
+		return fmt.Errorf("%w: outcome is longer than %d bytes", ErrInvalid, MaxPayload)
+	}
+	return l.change(func(h *head) error {
+		switch {
+		case h.state.Ended():
+			return &EndedError{Meta: l.metaOf(h)}
+		case h.state == Sealed && from == Open:
+			return ErrSealed
+		case h.state != from:
+			return fmt.Errorf("%w: session %s is %s, not %s", ErrInvalid, l.id, h.state, from)
+		}
+		h.state, h.ended, h.outcome = state, now, outcome
+		return nil
+	})
+}
+
+// drain interrupts whoever writes a chunk and waits until all are gone. The
+// session has ended, so that none enters who would write.
+func (l *live) drain() {
+	l.mu.Lock()
+	writers := slices.Collect(maps.Values(l.writers))
+	l.mu.Unlock()
+	for _, w := range writers {
+		w.stop()
+	}
+	for _, w := range writers {
+		<-w.done
+	}
+}

@@ -1,0 +1,106 @@
+package session
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// live is one session in memory. Readers take what they need from atomics;
+// who changes the session takes mu, for no longer than a few assignments.
+type live struct {
+	id      ID
+	created time.Time
+	ledger  *Ledger
+	bytes   atomic.Int64 // of held chunks
+	active  atomic.Int64 // last activity, Unix nanoseconds; 0 is none
+	writing atomic.Int64 // len(writers)
+	heard   atomic.Int64 // when a byte last arrived, counted or not, Unix nanoseconds
+	head    atomic.Pointer[head]
+
+	mu      sync.Mutex
+	writers map[int]*writer // by chunk index
+
+	saving   sync.Mutex // held while the record is stored
+	saved    Record     // what is stored; zero where a failure left that open
+	settling sync.Mutex // held while an ended session is settled
+}
+
+// head is what changes as a whole. It is replaced, never written to.
+type head struct {
+	spec     Spec
+	state    State
+	paused   bool
+	idleFrom time.Time // the idle timeout counts from here or from the last byte
+	ended    time.Time
+	outcome  []byte
+	settled  bool
+}
+
+func newLive(id ID, spec Spec, now time.Time) *live {
+	l := &live{id: id, created: now, ledger: NewLedger(spec.Chunks()), writers: map[int]*writer{}}
+	l.head.Store(&head{spec: spec, state: Open, idleFrom: now})
+	return l
+}
+
+func recoverLive(r Recovered, now time.Time) *live {
+	l := newLive(r.ID, r.Spec, now)
+	l.created = r.Created
+	for index, held := range r.Held {
+		if held {
+			l.addChunk(index)
+		}
+	}
+	if !r.LastCommit.IsZero() {
+		l.active.Store(r.LastCommit.UnixNano())
+	}
+	l.head.Store(&head{
+		spec: r.Spec, state: r.State, idleFrom: now,
+		ended: r.Ended, outcome: r.Outcome, settled: r.State.Ended() && !r.HasBytes,
+	})
+	l.saved = r.Record
+	return l
+}
+
+// addChunk counts a chunk as held. Its extent is known to be good.
+func (l *live) addChunk(index int) {
+	_, length, _ := l.head.Load().spec.Extent(index)
+	if l.ledger.Add(index) {
+		l.bytes.Add(length)
+	}
+}
+
+// change replaces the head by what f makes of a copy. Where f fails nothing changes.
+func (l *live) change(f func(*head) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := *l.head.Load()
+	if err := f(&h); err != nil {
+		return err
+	}
+	l.head.Store(&h)
+	return nil
+}
+
+func (l *live) meta() Meta { return l.metaOf(l.head.Load()) }
+
+func (l *live) metaOf(h *head) Meta {
+	m := Meta{
+		ID: l.id, Spec: h.spec, State: h.state, Paused: h.paused,
+		HeldChunks: l.ledger.Held(), HeldBytes: l.bytes.Load(), InFlight: int(l.writing.Load()),
+		Created: l.created, Ended: h.ended, Settled: h.settled, Outcome: h.outcome,
+	}
+	if active := l.active.Load(); active != 0 {
+		m.LastActivity = time.Unix(0, active)
+	}
+	return m
+}
+
+func (l *live) record() Record {
+	h := l.head.Load()
+	r := Record{ID: l.id, Spec: h.spec, State: h.state, Created: l.created, Ended: h.ended, Outcome: h.outcome}
+	if r.State == Sealed {
+		r.State = Open // see Sealed
+	}
+	return r
+}

@@ -1,0 +1,49 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+)
+
+const (
+	// MaxName bounds a name in bytes.
+	MaxName = 1024
+	// MaxNameElement bounds each element of a name in bytes.
+	MaxNameElement = 255
+	// ReservedElement can't be the first element of a name: it is where sinks keep what is staged.
+	ReservedElement = ".slipway"
+)
+
+// CheckName returns nil for a name that may be published under: a relative
+// slash-separated path of valid UTF-8, at most MaxName bytes, each element at
+// most MaxNameElement bytes and none empty, '.' or '..', without backslash and
+// control characters, and not below ReservedElement. Otherwise ErrUnusableName.
+func CheckName(name string) error {
+	refuse := func(why string) error { return fmt.Errorf("%w: %q %s", ErrUnusableName, name, why) }
+	switch {
+	case name == "":
+		return refuse("is empty")
+	case len(name) > MaxName:
+		return fmt.Errorf("%w: it is longer than %d bytes", ErrUnusableName, MaxName)
+	case strings.ToValidUTF8(name, "") != name:
+		return refuse("is not valid UTF-8")
+	}
+	for _, r := range name {
+		if r < 0x20 || r == 0x7f || r == '\\' {
+			return refuse("has a control character or a backslash")
+		}
+	}
+	elements := strings.Split(name, "/")
+	for _, e := range elements {
+		if e == "" || e == "." || e == ".." {
+			return refuse("has an empty, '.' or '..' element")
+		}
+		if len(e) > MaxNameElement {
+			return refuse(fmt.Sprintf("has an element of more than %d bytes", MaxNameElement))
+		}
+	}
+	if elements[0] == ReservedElement {
+		return refuse("is reserved")
+	}
+	return nil
+}

@@ -1,0 +1,276 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Incoming is one chunk as it arrives.
+type Incoming struct {
+	// Index is the place of the chunk, from 0.
+	Index int
+	// Length is how long the sender says it is, in bytes.
+	Length int64
+	// Body yields exactly Length bytes.
+	Body io.Reader
+	// Interrupt makes a Read of Body that hangs return an error. It is called from another
+	// goroutine, at most once, while PutChunk runs; nil where Body never hangs.
+	Interrupt func()
+	// Checks must all hold before the chunk counts.
+	Checks []Check
+}
+
+// Check is something that all bytes of a chunk are written to and that must
+// then sum up to what is wanted.
+type Check struct {
+	// Name names the check in errors, such as "sha-256".
+	Name string
+	// Hash is fresh.
+	Hash hash.Hash
+	// Want is the sum that the bytes must have.
+	Want []byte
+}
+
+// PutChunk takes a chunk. On nil the chunk is held durably: its bytes and its
+// slot are on stable storage. It reports whether the chunk is new; the same bytes again are
+// held already, and no error.
+//
+// Bytes stream to their offset through one pooled block; none are buffered
+// beyond it. While another call writes the same chunk this one waits, and takes
+// over once the other has not received a byte for Config.TakeOverAfter.
+//
+// Nothing counts when it fails: ErrNotFound, ErrInvalid (no such chunk),
+// ErrLength, ErrBody, ErrMismatch (a check failed), ErrConflict (other bytes
+// are held), ErrSuperseded, ErrPaused, ErrEnded, ErrNoSpace, the context's
+// error, or the sink's.
+func (s *Service) PutChunk(ctx context.Context, id ID, in Incoming) (added bool, err error) {
+	l, err := s.find(id)
+	if err != nil {
+		return false, err
+	}
+	offset, length, err := l.head.Load().spec.Extent(in.Index)
+	if err != nil {
+		return false, err
+	}
+	if in.Length != length {
+		return false, fmt.Errorf("%w: chunk %d has %d bytes, not %d", ErrLength, in.Index, length, in.Length)
+	}
+	w, err := s.enter(ctx, l, in)
+	if err != nil {
+		return false, err
+	}
+	defer l.leave(in.Index, w)
+	if held := l.ledger.Has(in.Index); held {
+		err = s.compare(ctx, l, w, in)
+	} else if err = s.write(ctx, l, w, in, offset); err == nil {
+		l.addChunk(in.Index)
+		now := s.clock.Now().UnixNano()
+		l.active.Store(now)
+		w.lastByte.Store(now) // to store it may have taken long
+		added = true
+	}
+	// A session that was ended meanwhile says so, whatever became of the chunk: the bytes are
+	// about to be freed, and an interrupted body is not the sender's fault.
+	if ended := l.stillTakes(); ended != nil {
+		return false, ended
+	}
+	return added, err
+}
+
+// writer is one call of PutChunk that has its chunk to itself.
+type writer struct {
+	mu        sync.Mutex
+	interrupt func() // nil once it was called, and once the call is through
+
+	done       chan struct{} // closed when the call is through
+	lastByte   atomic.Int64  // when the last byte arrived, Unix nanoseconds
+	storing    atomic.Bool   // every byte has arrived; what takes time now is the volume
+	superseded atomic.Bool
+}
+
+// stop makes the writer return soon; it may be called more than once, and does
+// nothing when the call is through.
+func (w *writer) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.interrupt != nil {
+		w.interrupt()
+		w.interrupt = nil
+	}
+}
+
+// leave ends the writer.
+func (w *writer) leave() {
+	w.mu.Lock()
+	w.interrupt = nil
+	w.mu.Unlock()
+	close(w.done)
+}
+
+// enter waits until the chunk is free and takes it.
+func (s *Service) enter(ctx context.Context, l *live, in Incoming) (*writer, error) {
+	for {
+		l.mu.Lock()
+		if err := l.takes(); err != nil {
+			l.mu.Unlock()
+			return nil, err
+		}
+		other := l.writers[in.Index]
+		if other == nil {
+			w := &writer{interrupt: in.Interrupt, done: make(chan struct{})}
+			w.lastByte.Store(s.clock.Now().UnixNano())
+			l.writers[in.Index] = w
+			l.writing.Add(1)
+			l.mu.Unlock()
+			return w, nil
+		}
+		l.mu.Unlock()
+
+		patience := s.takeOverAfter - s.clock.Now().Sub(time.Unix(0, other.lastByte.Load()))
+		if patience <= 0 && !other.storing.Load() {
+			other.superseded.Store(true)
+			other.stop()
+		}
+		if patience <= 0 {
+			patience = s.takeOverAfter // it is on its way out, or storing
+		}
+		select {
+		case <-other.done:
+		case <-s.clock.After(patience):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// takes returns why the session takes no chunk now, or nil. A finished session
+// still says that it has a chunk. The caller holds l.mu.
+func (l *live) takes() error {
+	if err := l.stillTakes(); err != nil {
+		return err
+	}
+	if l.head.Load().paused {
+		return ErrPaused
+	}
+	return nil
+}
+
+func (l *live) leave(index int, w *writer) {
+	l.mu.Lock()
+	delete(l.writers, index)
+	l.writing.Add(-1)
+	l.heard.Store(max(l.heard.Load(), w.lastByte.Load()))
+	l.mu.Unlock()
+	w.leave()
+}
+
+// write streams a new chunk to its place and commits it.
+func (s *Service) write(ctx context.Context, l *live, w *writer, in Incoming, offset int64) error {
+	staged, err := s.sink.Open(ctx, l.id)
+	if err != nil {
+		return err
+	}
+	defer staged.Close() // what was written is made durable by Commit, not by Close
+	sum, err := s.receive(ctx, w, in, func(block []byte, at int64) error {
+		_, err := staged.WriteAt(block, offset+at)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return staged.Commit(ctx, in.Index, offset, Slot{Length: in.Length, Checksum: sum})
+}
+
+func (l *live) stillTakes() error {
+	if h := l.head.Load(); h.state.Ended() && h.state != Finished {
+		return &EndedError{Meta: l.metaOf(h)}
+	}
+	return nil
+}
+
+// compare reads a chunk that is held already and says whether it is the same.
+func (s *Service) compare(ctx context.Context, l *live, w *writer, in Incoming) error {
+	slot, ok, err := s.sink.Slot(ctx, l.id, in.Index)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("chunk %d of session %s: %w: its slot in the ledger is damaged", in.Index, l.id, ErrNotFound)
+	}
+	sum, err := s.receive(ctx, w, in, func([]byte, int64) error { return nil })
+	if err != nil {
+		return err
+	}
+	if sum != slot.Checksum || in.Length != slot.Length {
+		return fmt.Errorf("%w: chunk %d is held with other bytes", ErrConflict, in.Index)
+	}
+	return nil
+}
+
+// receive reads the body block by block, hands each block to keep with its
+// offset in the chunk, and returns the checksum once every check holds.
+func (s *Service) receive(ctx context.Context, w *writer, in Incoming, keep func(block []byte, at int64) error) (uint64, error) {
+	buffer := s.blocks.Get().(*[]byte)
+	defer s.blocks.Put(buffer)
+	sum := s.checksum()
+	body := &watchedBody{body: in.Body, writer: w, clock: s.clock}
+	for at := int64(0); at < in.Length; {
+		block := (*buffer)[:min(int64(len(*buffer)), in.Length-at)]
+		if _, err := io.ReadFull(body, block); err != nil {
+			return 0, bodyError(ctx, w, err)
+		}
+		sum.Write(block) // a hash.Hash never returns an error
+		for _, c := range in.Checks {
+			c.Hash.Write(block)
+		}
+		if err := keep(block, at); err != nil {
+			return 0, err
+		}
+		at += int64(len(block))
+	}
+	switch _, err := io.ReadFull(body, (*buffer)[:1]); {
+	case err == nil:
+		return 0, fmt.Errorf("%w: the body goes on after %d bytes", ErrLength, in.Length)
+	case !errors.Is(err, io.EOF):
+		return 0, bodyError(ctx, w, err)
+	}
+	w.storing.Store(true)
+	for _, c := range in.Checks {
+		if got := c.Hash.Sum(nil); string(got) != string(c.Want) {
+			return 0, fmt.Errorf("%w: %s of the %d bytes received is %x, not %x", ErrMismatch, c.Name, in.Length, got, c.Want)
+		}
+	}
+	return sum.Sum64(), nil
+}
+
+func bodyError(ctx context.Context, w *writer, err error) error {
+	switch {
+	case w.superseded.Load():
+		return ErrSuperseded
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", ErrBody, err)
+}
+
+// watchedBody notes when bytes arrive, so that a later request can tell a slow
+// sender from a dead one.
+type watchedBody struct {
+	body   io.Reader
+	writer *writer
+	clock  Clock
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.body.Read(p)
+	if n > 0 {
+		b.writer.lastByte.Store(b.clock.Now().UnixNano())
+	}
+	return n, err
+}

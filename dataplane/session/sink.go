@@ -1,0 +1,133 @@
+package session
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// ByteSink keeps the bytes, the ledgers and the records of sessions. Every
+// sink passes the suite in dataplane/sink/sinktest.
+//
+// The promise that all else rests on: what a method says is durable has
+// reached stable storage when it returns nil, and survives the death of the
+// process and the loss of power. A method that returns an error may have done
+// anything or nothing of its work, but never harms what was durable before.
+//
+// Methods may be called concurrently, for one session too, but for this: Free
+// and Remove of a session are called when nothing of it is being written; who
+// reads it through an open Staged meanwhile goes on or gets an error.
+type ByteSink interface {
+	// Create makes room for the session that r describes: its bytes, reserved on the volume, a
+	// ledger of absent slots, and the record. It is all or nothing, also when it is cut short,
+	// and durable on return. ErrExists where the ID exists, ErrNoSpace where the room is not there.
+	Create(ctx context.Context, r Record) error
+
+	// Open opens the bytes of a session for one operation. ErrNotFound where the session is not
+	// there or its bytes were freed.
+	Open(ctx context.Context, id ID) (Staged, error)
+
+	// Slot reads the ledger's slot of a chunk; false where it is absent or torn. It works as
+	// long as the session is not removed. ErrNotFound where the session is not there.
+	Slot(ctx context.Context, id ID, index int) (Slot, bool, error)
+
+	// SaveRecord replaces the record of a session atomically; durable on return. ErrNotFound
+	// where the session is not there.
+	SaveRecord(ctx context.Context, r Record) error
+
+	// Free frees the bytes of a session; its ledger and its record stay. Freeing what is freed
+	// is no error.
+	Free(ctx context.Context, id ID) error
+
+	// Remove removes all of a session. What is published stays. Removing what is not there is
+	// no error; what a removal that was cut short leaves is not seen by Recover.
+	Remove(ctx context.Context, id ID) error
+
+	// Recover yields every session on the volume and first clears away what an interrupted
+	// Create or Remove left. It reads the volume and nothing else. It is called once, before
+	// any other method. An error that concerns one session is yielded with its ID and the
+	// iteration goes on.
+	Recover(ctx context.Context) iter.Seq2[Recovered, error]
+
+	// Space tells how much room the volume has.
+	Space(ctx context.Context) (Space, error)
+}
+
+// Staged is the open bytes of one session. Its methods may be called
+// concurrently for chunks that differ.
+type Staged interface {
+	io.ReaderAt
+	// WriterAt writes without buffering in the process; nothing is durable before Commit.
+	// ErrNoSpace where the volume is full.
+	io.WriterAt
+	// Commit makes durable first the bytes of a chunk, at offset and of the slot's length, and then its
+	// slot in the ledger: a slot that is there after a crash has its bytes. Both are durable on return.
+	Commit(ctx context.Context, index int, offset int64, slot Slot) error
+	// Close lets go of what Open took.
+	io.Closer
+}
+
+// Record is what is stored of a session besides its bytes and ledger.
+type Record struct {
+	ID      ID        `json:"id"`
+	Spec    Spec      `json:"spec"`
+	State   State     `json:"state"`
+	Created time.Time `json:"created"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Outcome []byte    `json:"outcome,omitempty"`
+}
+
+// Recovered is one session as Recover finds it.
+type Recovered struct {
+	Record
+	// Held tells for each chunk whether its slot is whole.
+	Held []bool
+	// HasBytes is false once the bytes were freed.
+	HasBytes bool
+	// LastCommit is about when the last chunk was committed; zero where none was.
+	LastCommit time.Time
+}
+
+// Space is the room on a volume in bytes.
+type Space struct {
+	// Total is the size of the volume.
+	Total int64
+	// Free is what can be reserved now.
+	Free int64
+}
+
+// Publisher gives the staged bytes of a session a public name. A ByteSink that
+// can publish is a Publisher too. Methods may be called concurrently.
+//
+// A name is a relative, clean, slash-separated path that CheckName accepts.
+type Publisher interface {
+	// Publish makes the staged bytes appear under the name, whole and in one atomic step, and
+	// keeps the attributes with them as far as the volume can. The staged bytes stay until Free.
+	// Durable on return. Publishing again what Published reports is no error and only makes it
+	// durable. Without replace, ErrExists where anything is under the name; ErrUnusableName
+	// where the name can't be used: a parent is no directory, or the name is one.
+	// The bytes must not be written any more.
+	Publish(ctx context.Context, id ID, name string, replace bool, attributes map[string]string) error
+
+	// Published reports whether the staged bytes of a session are what is under the name: the
+	// truth of the volume, for a publication that was cut short.
+	Published(ctx context.Context, id ID, name string) (bool, error)
+
+	// Lookup tells what Publish without replace would meet: nil where the name is free,
+	// ErrExists, or ErrUnusableName.
+	Lookup(ctx context.Context, name string) error
+
+	// OpenObject opens what is published under the name for reading. What was opened stays as it is
+	// when it is replaced or removed meanwhile. ErrNotFound where there is no object.
+	OpenObject(ctx context.Context, name string) (Object, error)
+}
+
+// Object is an open published object.
+type Object interface {
+	io.ReadSeekCloser
+	// Size is its size in bytes.
+	Size() int64
+	// ModTime is when its bytes were last written.
+	ModTime() time.Time
+}
