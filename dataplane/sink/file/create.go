@@ -1,0 +1,122 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+// spareMargin is how much longer the next record of a session may be than its
+// first for its room to be reserved: an Outcome of common size.
+const spareMargin = 8 << 10
+
+// Create reserves the bytes of the session with fallocate, so that no write to
+// them meets a full volume, writes its ledger of absent slots and its record,
+// and gives the whole its name in one step. Where the filesystem has no
+// fallocate the bytes are only promised: Create checks that the room is there,
+// and it may be gone when they are written.
+//
+// Besides what session.ByteSink says, ErrInvalid where the record breaks a bound.
+func (s *Sink) Create(ctx context.Context, r session.Record) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	record, err := encodeRecord(r)
+	if err != nil {
+		return err
+	}
+	defer s.guards.lock(r.ID)()
+
+	return failure("create session "+string(r.ID), s.create(r, record))
+}
+
+func (s *Sink) create(r session.Record, record []byte) error {
+	id := string(r.ID)
+	switch _, err := s.staging.Lstat(id); {
+	case err == nil:
+		return session.ErrExists
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	building := id + newSuffix
+	if err := s.staging.RemoveAll(building); err != nil {
+		return err
+	}
+	if err := s.build(building, r.Spec, record); err != nil {
+		return errors.Join(err, s.staging.RemoveAll(building))
+	}
+	if err := renameDurably(s.staging, building, id); err != nil {
+		return errors.Join(err, s.staging.RemoveAll(building), s.remove(r.ID))
+	}
+	return nil
+}
+
+// build makes the directory of a session, whole and durable, but under a name of no session.
+func (s *Sink) build(name string, spec session.Spec, record []byte) error {
+	ledger := int64(spec.Chunks()) * session.SlotSize
+	spare := int64(len(record)) + spareMargin
+	// A fallocate that fails takes the rest of the volume before it does, and others would feel it.
+	if err := s.hasRoom(spec.Size + ledger + spare); err != nil {
+		return err
+	}
+	if err := s.staging.Mkdir(name, stagingMode); err != nil {
+		return err
+	}
+	dir, err := enter(s.staging, name)
+	if err != nil {
+		return err
+	}
+	defer release(dir)
+	for _, one := range []struct {
+		name string
+		fill func(f *os.File) error
+	}{
+		{dataName, func(f *os.File) error { return errors.Join(reserve(f, spec.Size), syncFile(f)) }},
+		// Zeros are written, not only reserved: a commit then changes nothing but its slot.
+		{ledgerName, func(f *os.File) error { return writeDurably(f, make([]byte, ledger)) }},
+		{recordName, func(f *os.File) error { return writeDurably(f, record) }},
+		{spareName, func(f *os.File) error { return reserve(f, spare) }},
+	} {
+		f, err := openOrCreate(dir, one.name)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(one.fill(f), f.Close()); err != nil {
+			return err
+		}
+	}
+	return syncDirectory(dir)
+}
+
+// hasRoom returns ErrNoSpace where the volume can't take so many bytes more.
+func (s *Sink) hasRoom(need int64) error {
+	space, err := space(s.root)
+	if err != nil {
+		return err
+	}
+	if space.Free < need {
+		return fmt.Errorf("%w: %d bytes are needed and %d are free", session.ErrNoSpace, need, space.Free)
+	}
+	return nil
+}
+
+// reserve makes a new file size bytes long, all of them zero and their room its own.
+func reserve(f *os.File, size int64) error {
+	if size == 0 {
+		return nil // fallocate refuses nothing
+	}
+	err := onDescriptor(f, func(fd int) error { return unix.Fallocate(fd, 0, 0, size) })
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return f.Truncate(size)
+	}
+	if err != nil {
+		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+	}
+	return nil
+}

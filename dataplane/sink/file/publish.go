@@ -1,0 +1,243 @@
+package file
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+const (
+	// attributePrefix comes before an attribute's name in the extended attributes of an object.
+	attributePrefix = "user.slipway."
+
+	// publishAttempts bounds how often the parents of a name are made again
+	// because somebody removed them before the object was in.
+	publishAttempts = 5
+)
+
+// Publish links the staged data to the name, without replace, or moves a link
+// to it over the name. Parents are directories on the volume: missing ones are
+// made, and stay when the publication fails after that. A symbolic link is
+// never followed: a parent that is one makes the name unusable, and one under
+// the name itself is something under the name.
+//
+// The object has mode 0644 and the attributes as extended attributes
+// user.slipway.*; those that the filesystem can't keep are left out.
+func (s *Sink) Publish(ctx context.Context, id session.ID, name string, replace bool, attributes map[string]string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := session.CheckName(name); err != nil {
+		return err
+	}
+	defer s.guards.lock(id)()
+
+	return nameFailure(fmt.Sprintf("publish session %s as %s", id, name), s.publish(id, name, replace, attributes))
+}
+
+func (s *Sink) publish(id session.ID, name string, replace bool, attributes map[string]string) error {
+	dir, data, err := s.openData(id)
+	if err != nil {
+		return err
+	}
+	defer release(dir)
+	defer release(data)
+	if err := s.failed(id); err != nil {
+		return err
+	}
+	for attempt := 1; ; attempt++ {
+		err := s.place(id, dir, data, name, replace, attributes)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if attempt == publishAttempts {
+			return fmt.Errorf("%w: its parents vanish as they are made: %v", session.ErrUnusableName, err) //nolint:errorlint // the cause would mean ErrNotFound
+		}
+	}
+}
+
+// place makes the parents and puts the object into the last of them.
+func (s *Sink) place(id session.ID, dir *os.Root, data *os.File, name string, replace bool, attributes map[string]string) error {
+	into, base, err := parent(s.root, name, func(dir *os.Root, element string) error {
+		_, err := makeDirectory(dir, element, directoryMode)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer release(into)
+
+	switch published, err := isUnder(into, base, data); {
+	case err != nil:
+		return err
+	case published:
+		if err := syncFile(data); err != nil {
+			return s.fail(id, err)
+		}
+		return syncDirectory(into)
+	}
+	if err := occupied(into, base); err != nil && (!replace || !errors.Is(err, session.ErrExists)) {
+		return err
+	}
+	if err := dress(data, attributes); err != nil {
+		return err
+	}
+	if err := syncFile(data); err != nil {
+		return s.fail(id, err)
+	}
+	if replace {
+		err = replaceBy(dir, into, base)
+	} else {
+		err = linkBetween(dir, dataName, into, base)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return cmp.Or(occupied(into, base), session.ErrExists)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDirectory(into)
+}
+
+// replaceBy moves a second link to the data over the name.
+func replaceBy(dir, into *os.Root, base string) error {
+	if err := removeFile(dir, objectName); err != nil {
+		return err
+	}
+	if err := linkBetween(dir, dataName, dir, objectName); err != nil {
+		return err
+	}
+	err := renameBetween(dir, objectName, into, base)
+	// A rename that failed leaves the link, and so does one between two links to the same file.
+	return errors.Join(err, removeFile(dir, objectName))
+}
+
+// dress gives the data the mode and the attributes of an object.
+func dress(data *os.File, attributes map[string]string) error {
+	if err := data.Chmod(objectMode); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		err := onDescriptor(data, func(fd int) error {
+			return unix.Fsetxattr(fd, attributePrefix+name, []byte(attributes[name]), 0)
+		})
+		if err != nil && !isLimit(err) {
+			return fmt.Errorf("attribute %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// isLimit reports whether an attribute was refused because of what the
+// filesystem can keep: none, or not so much.
+func isLimit(err error) bool {
+	return slices.ContainsFunc([]error{unix.ENOTSUP, unix.ENOSYS, unix.ENOSPC, unix.EDQUOT, unix.E2BIG, unix.ERANGE},
+		func(limit error) bool { return errors.Is(err, limit) })
+}
+
+// Published compares the file under the name with the staged data. ErrNotFound
+// where the session is not there or its bytes were freed: then nobody can tell.
+func (s *Sink) Published(ctx context.Context, id session.ID, name string) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if err := session.CheckName(name); err != nil {
+		return false, err
+	}
+	published, err := s.published(id, name)
+	return published, failure(fmt.Sprintf("compare session %s with %s", id, name), err)
+}
+
+func (s *Sink) published(id session.ID, name string) (bool, error) {
+	dir, data, err := s.openData(id)
+	if err != nil {
+		return false, err
+	}
+	defer release(dir)
+	defer release(data)
+	into, base, err := parent(s.root, name, nil)
+	if isNoParent(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer release(into)
+	return isUnder(into, base, data)
+}
+
+// Lookup looks at the name and what is above it. The answer may be out of date
+// when it arrives.
+func (s *Sink) Lookup(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := session.CheckName(name); err != nil {
+		return err
+	}
+	return nameFailure("look up "+name, s.lookup(name))
+}
+
+func (s *Sink) lookup(name string) error {
+	into, base, err := parent(s.root, name, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer release(into)
+	return occupied(into, base)
+}
+
+// openData opens the directory of a session and its data.
+func (s *Sink) openData(id session.ID) (*os.Root, *os.File, error) {
+	dir, err := s.session(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, _, err := openRegular(dir, dataName, os.O_RDWR)
+	if err != nil {
+		release(dir)
+		return nil, nil, err
+	}
+	return dir, data, nil
+}
+
+// isUnder reports whether f is the file under the element.
+func isUnder(dir *os.Root, element string, f *os.File) (bool, error) {
+	err := stillNamed(dir, element, f)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// occupied returns nil where nothing is under the element, ErrUnusableName
+// where a directory is, and ErrExists where anything else is.
+func occupied(dir *os.Root, element string) error {
+	switch info, err := dir.Lstat(element); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%w: it is a directory", session.ErrUnusableName)
+	default:
+		return session.ErrExists
+	}
+}
+
+// isNoParent reports whether there can be nothing under a name because of what is above it.
+func isNoParent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+}

@@ -1,0 +1,133 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+// Recover yields the sessions in the order of their IDs. It first syncs the
+// filesystem, so that nothing is reported as held that a loss of power could
+// still take: a process that is killed between a write and its sync leaves
+// such bytes behind. An error without an ID concerns the volume.
+//
+// A session whose record, ledger or data can't be read or has the wrong size is
+// yielded as an error and stays as it is; so does one whose record is of a
+// newer format. LastCommit is when the ledger was last written.
+func (s *Sink) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] {
+	return func(yield func(session.Recovered, error) bool) {
+		fail := func(doing string, err error) bool { return yield(session.Recovered{}, failure(doing, err)) }
+
+		names, err := s.staged()
+		if err == nil {
+			err = syncVolume(s.root)
+		}
+		if err != nil {
+			fail("recover the volume", err)
+			return
+		}
+		for _, name := range names {
+			if err := ctx.Err(); err != nil {
+				fail("recover the volume", err)
+				return
+			}
+			id, err := session.ParseID(name)
+			switch {
+			case err == nil:
+				r, err := s.recoverSession(id)
+				if !yield(r, failure("recover session "+name, err)) {
+					return
+				}
+			case isLeftover(name):
+				if err := s.staging.RemoveAll(name); err != nil && !fail("clear "+name+" away", err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// staged lists the staging directory in order.
+func (s *Sink) staged() ([]string, error) {
+	dir, err := s.staging.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer release(dir)
+	names, err := dir.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}
+
+// isLeftover reports whether a name is that of a session which was being made or removed.
+func isLeftover(name string) bool {
+	for _, suffix := range []string{newSuffix, goneSuffix} {
+		id, cut := strings.CutSuffix(name, suffix)
+		if _, err := session.ParseID(id); cut && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// recoverSession reads one session. What it returns has the ID, also with an error.
+func (s *Sink) recoverSession(id session.ID) (session.Recovered, error) {
+	unknown := session.Recovered{Record: session.Record{ID: id}}
+	dir, err := s.session(id)
+	if err != nil {
+		return unknown, err
+	}
+	defer release(dir)
+
+	r := session.Recovered{}
+	if r.Record, err = readRecord(dir, id); err != nil {
+		return unknown, err
+	}
+	if r.HasBytes, err = hasData(dir, r.Spec.Size); err != nil {
+		return unknown, err
+	}
+	l, err := openLedger(dir, id, os.O_RDONLY)
+	if err != nil {
+		return unknown, err
+	}
+	defer release(l.file)
+	if l.slots != r.Spec.Chunks() {
+		return unknown, fmt.Errorf("the ledger has %d slots and the session %d chunks", l.slots, r.Spec.Chunks())
+	}
+	held, some, err := l.held()
+	if err != nil {
+		return unknown, err
+	}
+	r.Held = held
+	if some {
+		r.LastCommit = l.modified
+	}
+	// A publication that was cut short; it would keep the bytes when they are freed.
+	if err := removeFile(dir, objectName); err != nil {
+		return unknown, err
+	}
+	return r, nil
+}
+
+// hasData reports whether the data of a session is there; an error where it is not as it must be.
+func hasData(dir *os.Root, size int64) (bool, error) {
+	info, err := dir.Lstat(dataName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !info.Mode().IsRegular():
+		return false, fmt.Errorf("the data is %w", errNotRegular)
+	case info.Size() != size:
+		return false, fmt.Errorf("the data is %d bytes long, not %d", info.Size(), size)
+	}
+	return true, nil
+}

@@ -1,0 +1,70 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+// Free removes the data of a session. Bytes that were published stay, under
+// their public name. ErrNotFound where the session is not there.
+func (s *Sink) Free(ctx context.Context, id session.ID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return failure("free session "+string(id), s.free(id))
+}
+
+func (s *Sink) free(id session.ID) error {
+	dir, err := s.session(id)
+	if err != nil {
+		return err
+	}
+	defer release(dir)
+	// The link first: a session whose data is gone looks freed, and nobody would look for it.
+	if err := errors.Join(removeFile(dir, objectName), removeFile(dir, dataName)); err != nil {
+		return err
+	}
+	return syncDirectory(dir)
+}
+
+// Remove takes the session its name in one step, which is durable, and then
+// removes what is left of it.
+func (s *Sink) Remove(ctx context.Context, id session.ID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := session.ParseID(string(id)); err != nil {
+		return err
+	}
+	if err := s.remove(id); err != nil {
+		return failure("remove session "+string(id), err)
+	}
+	s.broken.Delete(id)
+	return nil
+}
+
+func (s *Sink) remove(id session.ID) error {
+	gone := string(id) + goneSuffix
+	// An earlier removal that was cut short would be in the way of the rename.
+	if err := s.staging.RemoveAll(gone); err != nil {
+		return err
+	}
+	err := renameDurably(s.staging, string(id), gone)
+	if errors.Is(err, fs.ErrNotExist) {
+		// It may have been renamed by a call that could not sync.
+		return syncDirectory(s.staging)
+	}
+	return errors.Join(err, s.staging.RemoveAll(gone))
+}
+
+// removeFile removes what is under an element of dir, if anything is.
+func removeFile(dir *os.Root, element string) error {
+	if err := dir.Remove(element); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

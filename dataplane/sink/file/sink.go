@@ -1,0 +1,189 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+// What is below the root of a volume. A name in the staging directory that has
+// no dot is a session's; all others are the sink's own, and no ID has a dot.
+const (
+	stagingName = session.ReservedElement
+
+	lockName   = ".lock"
+	probeName  = ".probe"
+	newSuffix  = ".new"  // a session that Create has not finished
+	goneSuffix = ".gone" // a session that Remove has not finished
+
+	dataName   = "data"
+	ledgerName = "ledger"
+	recordName = "session.json"
+	spareName  = "session.json.new" // reserved room for the next record
+	objectName = "object"           // a second link to data, on its way to replace an object
+)
+
+// What the sink makes is its own until it is published.
+const (
+	stagingMode   = 0o700
+	stagedMode    = 0o600
+	directoryMode = 0o755 // of parents of published names; the umask applies
+	objectMode    = 0o644 // of published objects, whatever the umask
+)
+
+var (
+	_ session.ByteSink  = (*Sink)(nil)
+	_ session.Publisher = (*Sink)(nil)
+)
+
+// Sink keeps sessions on one volume. It is a session.ByteSink and a
+// session.Publisher, and keeps their promises about durability, concurrency and
+// errors. No goroutine and no descriptor outlives a call, but for the lock's and
+// the two of the directories.
+//
+// When the kernel once could not bring a session's bytes or ledger to stable
+// storage, Commit and Publish fail for that session until it is removed or the
+// volume is opened anew: the kernel may have dropped the bytes and calls the
+// next sync a success.
+type Sink struct {
+	root    *os.Root // the volume
+	staging *os.Root // its staging directory
+	lock    *os.File // the lock on it, held while the file is open
+	guards  guards
+	broken  sync.Map // session.ID -> the error of the sync that failed
+}
+
+// Open opens the volume whose root is an existing directory, for this process
+// alone until Close or the process's end, and verifies that it can keep the
+// promises: that files and directories can be made and synced, and that links
+// and renames do what they should.
+//
+// ErrLocked where another Sink has the volume open, in this process or another;
+// session.ErrUnsupported with the reason where it can't keep the promises, and
+// then nothing is left on it. A full volume can be opened, or it could never be
+// freed; one so full that not even the staging directory can be made is
+// session.ErrNoSpace.
+func Open(root string) (*Sink, error) {
+	s, err := open(root)
+	if err != nil {
+		return nil, fmt.Errorf("open volume %s: %w", root, err)
+	}
+	return s, nil
+}
+
+func open(root string) (_ *Sink, err error) {
+	volume, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, refusal("the directory can't be opened", err)
+	}
+	s := &Sink{root: volume}
+	made, err := makeDirectory(volume, stagingName, stagingMode)
+	defer func() {
+		if err != nil && made {
+			s.unmake()
+		}
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if err != nil {
+		return nil, refusal("the staging directory can't be made", err)
+	}
+	if s.staging, err = enter(volume, stagingName); err != nil {
+		return nil, refusal("the staging directory can't be opened", err)
+	}
+	if s.lock, err = acquire(s.staging); err != nil {
+		return nil, err
+	}
+	if err := probe(volume, s.staging); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// unmake takes back, as far as it can, what Open made on a volume that it then
+// refused. The staging directory is not removed while anything else is in it.
+func (s *Sink) unmake() {
+	if s.lock != nil {
+		_ = s.staging.Remove(lockName)
+	}
+	_ = s.root.Remove(stagingName)
+}
+
+// Close lets go of the volume. No other method may be running or be called
+// afterwards. It makes nothing durable: whatever is to be durable is already.
+func (s *Sink) Close() error {
+	var errs []error
+	for _, d := range []*os.Root{s.staging, s.root} {
+		if d != nil {
+			errs = append(errs, d.Close())
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Space tells how much room the filesystem of the volume has. Free is what an
+// unprivileged process can still reserve.
+func (s *Sink) Space(ctx context.Context) (session.Space, error) {
+	if err := ctx.Err(); err != nil {
+		return session.Space{}, err
+	}
+	space, err := space(s.root)
+	return space, failure("space on the volume", err)
+}
+
+func space(volume *os.Root) (session.Space, error) {
+	dir, err := volume.Open(".")
+	if err != nil {
+		return session.Space{}, err
+	}
+	defer release(dir)
+	var st unix.Statfs_t
+	if err := onDescriptor(dir, func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil {
+		return session.Space{}, err
+	}
+	unit := uint64(max(st.Frsize, 1))
+	return session.Space{Total: bytesOf(st.Blocks, unit), Free: bytesOf(st.Bavail, unit)}, nil
+}
+
+// bytesOf is blocks times unit; network filesystems tell of more than an int64 holds.
+func bytesOf(blocks, unit uint64) int64 {
+	if blocks > math.MaxInt64/unit {
+		return math.MaxInt64
+	}
+	return int64(blocks * unit)
+}
+
+// session opens the directory of a session. ErrNotFound where there is none.
+func (s *Sink) session(id session.ID) (*os.Root, error) {
+	if _, err := session.ParseID(string(id)); err != nil {
+		return nil, err
+	}
+	return enter(s.staging, string(id))
+}
+
+// fail remembers that bytes of a session may be lost and returns what says so.
+func (s *Sink) fail(id session.ID, err error) error {
+	s.broken.LoadOrStore(id, err)
+	return err
+}
+
+// failed returns the error of a sync of the session's bytes that failed before.
+func (s *Sink) failed(id session.ID) error {
+	kept, _ := s.broken.Load(id)
+	err, ok := kept.(error)
+	if !ok {
+		return nil
+	}
+	return fmt.Errorf("an earlier sync failed, what is staged can't be trusted until the volume is opened anew: %w", err)
+}
