@@ -1,0 +1,87 @@
+// Command manager runs the operator.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/slipway-dev/slipway/controllers"
+)
+
+// options are what the flags set. The flag --kubeconfig is controller-runtime's own.
+type options struct {
+	namespace               string
+	metricsAddress          string
+	healthAddress           string
+	leaderElect             bool
+	leaderElectionNamespace string
+	logLevel                slog.Level
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.namespace, "namespace", "", "the only namespace to look after; all namespaces when empty")
+	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "127.0.0.1:8080", "where metrics are served over plain HTTP; 0 for nowhere")
+	flag.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
+	flag.BoolVar(&o.leaderElect, "leader-elect", true, "let only the leader work, so that several managers can run")
+	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
+		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
+	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
+	flag.Parse()
+
+	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel})
+	ctrl.SetLogger(logr.FromSlogHandler(handler))
+	klog.SetSlogLogger(slog.New(handler))
+
+	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+		slog.New(handler).Error("the manager stopped", "error", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	managed, err := controllers.ManagerOptions()
+	if err != nil {
+		return err
+	}
+	if o.namespace != "" {
+		managed.Cache.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
+	}
+	managed.Metrics = server.Options{BindAddress: o.metricsAddress}
+	managed.HealthProbeBindAddress = o.healthAddress
+	managed.LeaderElection = o.leaderElect
+	managed.LeaderElectionID = "slipway-operator"
+	managed.LeaderElectionNamespace = o.leaderElectionNamespace
+	// The process ends with the manager, so the next leader need not wait for the Lease to run out.
+	managed.LeaderElectionReleaseOnCancel = true
+
+	mgr, err := ctrl.NewManager(config, managed)
+	if err != nil {
+		return fmt.Errorf("create the manager: %w", err)
+	}
+	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add the health check: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("add the readiness check: %w", err)
+	}
+	return mgr.Start(ctx)
+}

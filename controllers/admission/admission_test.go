@@ -1,0 +1,209 @@
+package admission
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func TestDecide(t *testing.T) {
+	const never = "" // refused
+	tests := []struct {
+		name    string
+		session *v1alpha1.UploadSession
+		store   *v1alpha1.UploadStore
+		others  []v1alpha1.UploadSession
+		replica string
+		reason  string
+		final   bool
+		says    string
+	}{
+		{
+			name:    "a session that fits is granted the replica that is alive",
+			session: asks(100), store: store(1000, "a"), replica: "a",
+		},
+		{
+			name:    "an empty object fits on a full volume",
+			session: asks(0), store: store(0, "a"), replica: "a",
+		},
+		{
+			name:    "a session whose store is missing waits for it",
+			session: asks(100), replica: never, reason: v1alpha1.ReasonStoreNotFound,
+			says: `There is no UploadStore "models" in namespace "ml": create it`,
+		},
+		{
+			name:    "a session whose store is new waits until the operator has looked at the store",
+			session: asks(100), store: changed(store(1000, "a"), func(s *v1alpha1.UploadStore) { s.Status = v1alpha1.UploadStoreStatus{} }),
+			replica: never, reason: v1alpha1.ReasonStoreNotReady, says: "has not looked at it yet",
+		},
+		{
+			name:    "a session whose store is not ready waits, and passes on why",
+			session: asks(100), store: changed(store(1000, "a"), func(s *v1alpha1.UploadStore) {
+				s.Status.Conditions[0].Status, s.Status.Conditions[0].Message = metav1.ConditionFalse, "No replica is alive."
+			}),
+			replica: never, reason: v1alpha1.ReasonStoreNotReady, says: `UploadStore "models" is not ready: No replica is alive.`,
+		},
+		{
+			name:    "a session as large as the store allows is admitted",
+			session: asks(100), store: changed(store(1000, "a"), maxObject(100)), replica: "a",
+		},
+		{
+			name:    "a session larger than the store allows is refused for good",
+			session: asks(101), store: changed(store(1000, "a"), maxObject(100)),
+			replica: never, reason: v1alpha1.ReasonExceedsStoreLimits, final: true, says: "takes objects of at most 100 bytes",
+		},
+		{
+			name:    "a session with larger chunks than the store allows is refused for good",
+			session: inChunksOf(65, asks(100)), store: store(1000, "a"),
+			replica: never, reason: v1alpha1.ReasonExceedsStoreLimits, final: true, says: "with a smaller chunkSizeBytes",
+		},
+		{
+			name:    "a session of as many chunks as there may be is admitted",
+			session: inChunksOf(2, asks(200_000)), store: store(1_000_000, "a"), replica: "a",
+		},
+		{
+			name:    "a session of one more chunk, although it holds a single byte, is refused for good",
+			session: inChunksOf(2, asks(200_001)), store: store(1_000_000, "a"),
+			replica: never, reason: v1alpha1.ReasonExceedsStoreLimits, final: true, says: "with a larger chunkSizeBytes",
+		},
+		{
+			name:    "chunks of the store's default size count too",
+			session: asks(16*100_000 + 1), store: store(10_000_000, "a"),
+			replica: never, reason: v1alpha1.ReasonExceedsStoreLimits, final: true, says: "1600001 bytes in chunks of 16 bytes",
+		},
+		{
+			name:    "a session that fits to the byte beside the others is admitted",
+			session: asks(400), store: store(1000, "a"), others: sessions(on("a", 600)), replica: "a",
+		},
+		{
+			name:    "a session that lacks one byte waits, and says how many bytes there are",
+			session: asks(401), store: store(1000, "a"), others: sessions(on("a", 600)),
+			replica: never, reason: v1alpha1.ReasonInsufficientSpace, says: `needs 401 bytes and UploadStore "models" has 400 free`,
+		},
+		{
+			name:    "a volume that shrank below what is reserved has nothing free",
+			session: asks(1), store: store(500, "a"), others: sessions(on("a", 600)),
+			replica: never, reason: v1alpha1.ReasonInsufficientSpace, says: "has 0 free",
+		},
+		{
+			name:    "sessions that have ended or wait reserve nothing",
+			session: asks(1000), store: store(1000, "a"),
+			others:  sessions(published(on("a", 600)), ended(on("a", 600)), *asks(600)),
+			replica: "a",
+		},
+		{
+			name:    "the replica with the fewest sessions is chosen",
+			session: asks(1), store: store(1000, "a", "b", "c"), others: sessions(on("a", 1), on("a", 1), on("b", 1), on("c", 1), on("c", 1)),
+			replica: "b",
+		},
+		{
+			name:    "the first by name is chosen among equals, whatever the order",
+			session: asks(1), store: store(1000, "c", "a", "b"), others: sessions(on("a", 1), on("b", 1), on("c", 1)),
+			replica: "a",
+		},
+		{
+			name:    "sessions that have ended do not burden their replica",
+			session: asks(1), store: store(1000, "b", "a"), others: sessions(published(on("a", 1)), on("b", 1)),
+			replica: "a",
+		},
+		{
+			name:    "an idle store gives its first replica",
+			session: asks(1), store: store(1000, "b", "a"), replica: "a",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			grant, refusal := Decide(Request{Session: test.session, Store: test.store, Sessions: test.others}, noon)
+			if grant.Replica != test.replica {
+				t.Errorf("the session is granted %q, want %q (refusal: %+v)", grant.Replica, test.replica, refusal)
+			}
+			if refusal == nil {
+				refusal = &Refusal{}
+			}
+			if refusal.Reason != test.reason || refusal.Final != test.final || !strings.Contains(refusal.Message, test.says) {
+				t.Errorf("the refusal is %+v, want reason %q, final %v, a message with %q", *refusal, test.reason, test.final, test.says)
+			}
+		})
+	}
+}
+
+func TestTheSessionsOwnChunkSizeComesBeforeTheDefault(t *testing.T) {
+	grant, _ := Decide(Request{Session: inChunksOf(8, asks(100)), Store: store(1000, "a")}, noon)
+	if *grant.ChunkSizeBytes != 8 {
+		t.Errorf("the chunk size is %d, want 8", *grant.ChunkSizeBytes)
+	}
+	if *grant.IdleTimeoutSeconds != 3600 || *grant.ReservedBytes != 100 || !grant.AdmittedTime.Time.Equal(noon) {
+		t.Errorf("the grant is %+v", grant)
+	}
+}
+
+func TestReserved(t *testing.T) {
+	got := Reserved(sessions(on("a", 1), on("b", 2), published(on("a", 4)), ended(on("a", 8)), *asks(16)))
+	if got != 3 {
+		t.Errorf("Reserved is %d, want 3", got)
+	}
+}
+
+func asks(size int64) *v1alpha1.UploadSession {
+	return &v1alpha1.UploadSession{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "llama"},
+		Spec:       v1alpha1.UploadSessionSpec{StoreRef: v1alpha1.StoreReference{Name: "models"}, SizeBytes: &size},
+	}
+}
+
+func inChunksOf(size int64, s *v1alpha1.UploadSession) *v1alpha1.UploadSession {
+	s.Spec.ChunkSizeBytes = &size
+	return s
+}
+
+func on(replica string, reserved int64) v1alpha1.UploadSession {
+	return v1alpha1.UploadSession{Status: v1alpha1.UploadSessionStatus{
+		Admission: v1alpha1.UploadSessionAdmission{Replica: replica, ReservedBytes: &reserved},
+	}}
+}
+
+func published(s v1alpha1.UploadSession) v1alpha1.UploadSession {
+	s.Status.Result.Outcome = v1alpha1.UploadOutcomePublished
+	return s
+}
+
+func ended(s v1alpha1.UploadSession) v1alpha1.UploadSession {
+	s.Status.CompletionTime = metav1.NewTime(noon)
+	return s
+}
+
+func sessions(list ...v1alpha1.UploadSession) []v1alpha1.UploadSession { return list }
+
+func store(available int64, replicas ...string) *v1alpha1.UploadStore {
+	chunk, maxChunk, idle := int64(16), int64(64), int32(3600)
+	s := &v1alpha1.UploadStore{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "models"},
+		Spec: v1alpha1.UploadStoreSpec{
+			Limits:   v1alpha1.StoreLimits{MaxChunkBytes: &maxChunk},
+			Defaults: v1alpha1.StoreDefaults{ChunkSizeBytes: &chunk, IdleTimeoutSeconds: &idle},
+		},
+		Status: v1alpha1.UploadStoreStatus{
+			Conditions:     []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}},
+			AvailableBytes: &available,
+		},
+	}
+	for _, name := range replicas {
+		s.Status.Replicas = append(s.Status.Replicas, v1alpha1.UploadStoreReplica{Name: name, Endpoint: "http://" + name})
+	}
+	return s
+}
+
+func maxObject(n int64) func(*v1alpha1.UploadStore) {
+	return func(s *v1alpha1.UploadStore) { s.Spec.Limits.MaxObjectBytes = &n }
+}
+
+func changed(s *v1alpha1.UploadStore, change func(*v1alpha1.UploadStore)) *v1alpha1.UploadStore {
+	change(s)
+	return s
+}

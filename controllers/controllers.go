@@ -1,0 +1,71 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/uploadsession"
+	"github.com/slipway-dev/slipway/controllers/uploadstore"
+)
+
+// ManagerOptions returns what the reconcilers need of their manager.
+func ManagerOptions() (ctrl.Options, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return ctrl.Options{}, fmt.Errorf("build the scheme: %w", err)
+		}
+	}
+	ofAnyStore, err := labels.NewRequirement(v1alpha1.StoreLabel, selection.Exists, nil)
+	if err != nil {
+		return ctrl.Options{}, fmt.Errorf("select the Leases of the dataplane: %w", err)
+	}
+	return ctrl.Options{
+		Scheme: scheme,
+		// The Leases of nodes and leaders, which are most of all, are none of ours.
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			&coordinationv1.Lease{}: {Label: labels.NewSelector().Add(*ofAnyStore)},
+		}},
+		// An admission must be seen by the next one.
+		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
+	}, nil
+}
+
+// SetupWithManager lets the manager run every reconciler.
+func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveClock) error {
+	storeOf := func(obj client.Object) []string {
+		session, ok := obj.(*v1alpha1.UploadSession)
+		if !ok {
+			return nil
+		}
+		return []string{session.Spec.StoreRef.Name}
+	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.UploadSession{}, v1alpha1.SelectStore, storeOf); err != nil {
+		return fmt.Errorf("index the sessions by store: %w", err)
+	}
+	stores := &uploadstore.Reconciler{Client: mgr.GetClient(), Clock: time}
+	if err := stores.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the reconciler of stores: %w", err)
+	}
+	sessions := &uploadsession.Reconciler{
+		Client:   mgr.GetClient(),
+		Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
+		Clock:    time,
+	}
+	if err := sessions.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the reconciler of sessions: %w", err)
+	}
+	return nil
+}

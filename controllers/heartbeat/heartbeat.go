@@ -1,0 +1,82 @@
+package heartbeat
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+// skew is how far the clocks of a replica and the operator may be apart.
+const skew = 5 * time.Second
+
+// Report is what a replica says of itself.
+type Report struct {
+	// Replica is its name and endpoint.
+	Replica v1alpha1.UploadStoreReplica
+	// CapacityBytes is the size of its volume.
+	CapacityBytes int64
+	// AvailableBytes is what the volume would have free with nothing staged.
+	AvailableBytes int64
+}
+
+// LeaseName returns the name of the Lease of a replica.
+func LeaseName(replica string) string {
+	return v1alpha1.LeaseNamePrefix + replica
+}
+
+// LastSeen returns when the replica last renewed its Lease.
+func LastSeen(lease *coordinationv1.Lease) time.Time {
+	if lease.Spec.RenewTime == nil {
+		return lease.CreationTimestamp.Time
+	}
+	return lease.Spec.RenewTime.Time
+}
+
+// Until returns when the replica stops being alive unless it renews its Lease:
+// it is alive before that time, and not at it.
+func Until(lease *coordinationv1.Lease) time.Time {
+	if lease.Spec.RenewTime == nil || lease.Spec.LeaseDurationSeconds == nil {
+		return time.Time{}
+	}
+	return lease.Spec.RenewTime.Add(time.Duration(*lease.Spec.LeaseDurationSeconds)*time.Second + skew)
+}
+
+// Read returns what the Lease reports. The error names what is wrong with it.
+func Read(lease *coordinationv1.Lease) (Report, error) {
+	name, ok := strings.CutPrefix(lease.Name, v1alpha1.LeaseNamePrefix)
+	if !ok || name == "" || len(name) > 63 {
+		return Report{}, fmt.Errorf("the name of Lease %q is not %q and the name of a replica", lease.Name, v1alpha1.LeaseNamePrefix)
+	}
+	endpoint := lease.Annotations[v1alpha1.EndpointAnnotation]
+	if u, err := url.Parse(endpoint); err != nil || u.Scheme == "" || u.Host == "" || len(endpoint) > 512 {
+		return Report{}, fmt.Errorf("annotation %s of Lease %q is %q, which is not a URL", v1alpha1.EndpointAnnotation, lease.Name, endpoint)
+	}
+	capacity, err := bytes(lease, v1alpha1.CapacityBytesAnnotation)
+	if err != nil {
+		return Report{}, err
+	}
+	available, err := bytes(lease, v1alpha1.AvailableBytesAnnotation)
+	if err != nil {
+		return Report{}, err
+	}
+	return Report{
+		Replica:        v1alpha1.UploadStoreReplica{Name: name, Endpoint: endpoint},
+		CapacityBytes:  capacity,
+		AvailableBytes: available,
+	}, nil
+}
+
+func bytes(lease *coordinationv1.Lease, annotation string) (int64, error) {
+	value := lease.Annotations[annotation]
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("annotation %s of Lease %q is %q, which is not a number of bytes", annotation, lease.Name, value)
+	}
+	return n, nil
+}

@@ -1,0 +1,104 @@
+package uploadsession
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	applyv1alpha1 "github.com/slipway-dev/slipway/api/applyconfiguration/api/v1alpha1"
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/conditions"
+)
+
+// maxNoteBytes is the longest note that the API server takes with an event.
+const maxNoteBytes = 1024
+
+// apply does all the writes of a reconcile. Each of them holds for the session
+// as it was observed or not at all: it carries the UID and the resource version.
+func (r *Reconciler) apply(ctx context.Context, session *v1alpha1.UploadSession, p plan) error {
+	if p.addFinalizer {
+		if err := r.addFinalizer(ctx, session); err != nil {
+			return fmt.Errorf("add the finalizer: %w", err)
+		}
+	}
+	if p.status != nil {
+		if err := r.applyStatus(ctx, session, p.status); err != nil {
+			return fmt.Errorf("apply the session's status: %w", err)
+		}
+	}
+	if p.removeFinalizer {
+		if err := r.removeFinalizer(ctx, session); err != nil {
+			return fmt.Errorf("remove the finalizer: %w", err)
+		}
+	}
+	if e := p.event; e != nil {
+		note := strings.ToValidUTF8(e.note[:min(len(e.note), maxNoteBytes)], "")
+		r.Recorder.Eventf(session, nil, e.eventType, e.reason, e.action, "%s", note)
+	}
+	if p.remove {
+		observed := client.Preconditions{UID: &session.UID, ResourceVersion: &session.ResourceVersion}
+		if err := r.Client.Delete(ctx, session, observed); err != nil {
+			return fmt.Errorf("delete the finished session: %w", err)
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) addFinalizer(ctx context.Context, session *v1alpha1.UploadSession) error {
+	desired := configuration(session).WithFinalizers(v1alpha1.StagingFinalizer)
+	if err := r.Client.Apply(ctx, desired, client.FieldOwner(v1alpha1.OperatorFieldManager), client.ForceOwnership); err != nil {
+		return err
+	}
+	session.ResourceVersion = *desired.ResourceVersion
+	return nil
+}
+
+// removeFinalizer patches instead of applying: an apply would leave a
+// finalizer that somebody else owns too, such as a restored backup, for ever.
+func (r *Reconciler) removeFinalizer(ctx context.Context, session *v1alpha1.UploadSession) error {
+	observed := client.MergeFromWithOptions(session.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	controllerutil.RemoveFinalizer(session, v1alpha1.StagingFinalizer)
+	return r.Client.Patch(ctx, session, observed, client.FieldOwner(v1alpha1.OperatorFieldManager))
+}
+
+func (r *Reconciler) applyStatus(ctx context.Context, session *v1alpha1.UploadSession, status *v1alpha1.UploadSessionStatus) error {
+	desired := configuration(session).WithStatus(statusConfiguration(status))
+	err := r.Client.Status().Apply(ctx, desired, client.FieldOwner(v1alpha1.OperatorFieldManager), client.ForceOwnership)
+	if err != nil {
+		return err
+	}
+	session.ResourceVersion = *desired.ResourceVersion
+	return nil
+}
+
+func configuration(session *v1alpha1.UploadSession) *applyv1alpha1.UploadSessionApplyConfiguration {
+	return applyv1alpha1.UploadSession(session.Name, session.Namespace).
+		WithUID(session.UID).
+		WithResourceVersion(session.ResourceVersion)
+}
+
+// statusConfiguration names every field that the operator owns: what it leaves
+// out is removed, and what it never names is the dataplane's.
+func statusConfiguration(s *v1alpha1.UploadSessionStatus) *applyv1alpha1.UploadSessionStatusApplyConfiguration {
+	c := applyv1alpha1.UploadSessionStatus().
+		WithConditions(conditions.Apply(s.Conditions)...).
+		WithStartTime(s.StartTime)
+	c.ObservedGeneration = s.ObservedGeneration
+	if a := s.Admission; a.Replica != "" {
+		c.WithExpirationTime(s.ExpirationTime)
+		c.WithAdmission(applyv1alpha1.UploadSessionAdmission().
+			WithReplica(a.Replica).
+			WithEndpoint(a.Endpoint).
+			WithChunkSizeBytes(*a.ChunkSizeBytes).
+			WithIdleTimeoutSeconds(*a.IdleTimeoutSeconds).
+			WithReservedBytes(*a.ReservedBytes).
+			WithAdmittedTime(a.AdmittedTime))
+	}
+	if !s.CompletionTime.IsZero() {
+		c.WithCompletionTime(s.CompletionTime)
+	}
+	return c
+}

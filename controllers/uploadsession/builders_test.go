@@ -1,0 +1,153 @@
+package uploadsession
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+// noon is when the sessions of these tests are admitted, and deleted.
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// session is a session of 100 bytes for the store, with a deadline of a day.
+func session(changes ...func(*v1alpha1.UploadSession)) *v1alpha1.UploadSession {
+	s := &v1alpha1.UploadSession{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "llama", Generation: 1},
+		Spec: v1alpha1.UploadSessionSpec{
+			StoreRef:              v1alpha1.StoreReference{Name: "models"},
+			SizeBytes:             ptr.To[int64](100),
+			DesiredState:          v1alpha1.DesiredStateActive,
+			ActiveDeadlineSeconds: ptr.To[int32](24 * 3600),
+		},
+	}
+	for _, change := range changes {
+		change(s)
+	}
+	return s
+}
+
+// admitted is how the operator leaves a session that it admits at noon.
+func admitted(s *v1alpha1.UploadSession) {
+	finalizer(s)
+	// What the session wants now came later.
+	before := session(finalizer)
+	s.Status = *planFor(alone(before, store()), noon).status
+}
+
+func finalizer(s *v1alpha1.UploadSession) { s.Finalizers = []string{v1alpha1.StagingFinalizer} }
+
+func deleted(s *v1alpha1.UploadSession) { s.DeletionTimestamp = ptr.To(metav1.NewTime(noon)) }
+
+// published is how the operator leaves a session that was published a second after noon.
+func published(s *v1alpha1.UploadSession) {
+	result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)(s)
+	before := s.DeepCopy()
+	before.DeletionTimestamp = nil
+	status := *planFor(alone(before, store()), noon.Add(time.Second)).status
+	status.Result = s.Status.Result
+	s.Status = status
+}
+
+func result(outcome v1alpha1.UploadOutcome, reason string) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) {
+		s.Status.Result = v1alpha1.UploadSessionResult{
+			Outcome: outcome, Reason: reason, FinishedTime: metav1.NewTime(noon.Add(time.Second)),
+		}
+	}
+}
+
+// standsAs is an admitted session that waited for the reason given.
+func standsAs(reason string) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) {
+		for i, c := range waits(reason, "").conditions("models-0") {
+			s.Status.Conditions[i].Status, s.Status.Conditions[i].Reason = c.Status, c.Reason
+		}
+	}
+}
+
+// endedBy is a session that the operator ended at noon.
+func endedBy(reason string) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) {
+		s.Status.CompletionTime = metav1.NewTime(noon)
+		ended := standing{succeeded: metav1.ConditionFalse, reason: reason, ended: s.Status.CompletionTime}
+		for i, c := range ended.conditions("models-0") {
+			s.Status.Conditions[i].Status, s.Status.Conditions[i].Reason, s.Status.Conditions[i].Message = c.Status, c.Reason, c.Message
+		}
+	}
+}
+
+func desired(state v1alpha1.DesiredState) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) { s.Spec.DesiredState = state }
+}
+
+func deadline(d time.Duration) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) { s.Spec.ActiveDeadlineSeconds = ptr.To(int32(d / time.Second)) }
+}
+
+func idleTimeout(n int32) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = &n }
+}
+
+func ttl(n int32) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) { s.Spec.TTLSecondsAfterFinished = &n }
+}
+
+// store is a store whose one replica is alive, with room for 1000 bytes.
+func store(changes ...func(*v1alpha1.UploadStore)) *v1alpha1.UploadStore {
+	s := &v1alpha1.UploadStore{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "models"},
+		Spec: v1alpha1.UploadStoreSpec{
+			Limits:   v1alpha1.StoreLimits{MaxChunkBytes: ptr.To[int64](64)},
+			Defaults: v1alpha1.StoreDefaults{ChunkSizeBytes: ptr.To[int64](16), IdleTimeoutSeconds: ptr.To[int32](3600)},
+		},
+		Status: v1alpha1.UploadStoreStatus{
+			Conditions: []metav1.Condition{{
+				Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDataplaneReady,
+			}},
+			AvailableBytes: ptr.To[int64](1000),
+		},
+	}
+	replicas("models-0")(s)
+	for _, change := range changes {
+		change(s)
+	}
+	return s
+}
+
+func notReady(s *v1alpha1.UploadStore) {
+	s.Status = v1alpha1.UploadStoreStatus{Conditions: []metav1.Condition{{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDataplaneMissing,
+		Message: "No dataplane has reported yet: start one with --store models --namespace ml.",
+	}}}
+}
+
+func replicas(names ...string) func(*v1alpha1.UploadStore) {
+	return func(s *v1alpha1.UploadStore) {
+		s.Status.Replicas = nil
+		for _, name := range names {
+			s.Status.Replicas = append(s.Status.Replicas, v1alpha1.UploadStoreReplica{Name: name, Endpoint: "http://10.0.0.1:8443"})
+		}
+	}
+}
+
+func available(n int64) func(*v1alpha1.UploadStore) {
+	return func(s *v1alpha1.UploadStore) { s.Status.AvailableBytes = &n }
+}
+
+func maxObject(n int64) func(*v1alpha1.UploadStore) {
+	return func(s *v1alpha1.UploadStore) { s.Spec.Limits.MaxObjectBytes = &n }
+}
+
+// alone is an observation of one session alone in its store.
+func alone(s *v1alpha1.UploadSession, st *v1alpha1.UploadStore) observation {
+	return observation{session: s, store: st, sessions: []v1alpha1.UploadSession{*s}}
+}
+
+// replicaAliveUntil adds a Lease that runs out that long after noon.
+func replicaAliveUntil(after time.Duration, o observation) observation {
+	o.replicaUntil = noon.Add(after)
+	return o
+}

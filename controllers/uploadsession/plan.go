@@ -1,0 +1,200 @@
+package uploadsession
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/controllers/conditions"
+)
+
+// freeWithin is how long a deleted session waits for its replica to free the staged bytes.
+const freeWithin = 2 * time.Minute
+
+// plan is what a reconcile writes, in this order, and when it looks again.
+type plan struct {
+	// addFinalizer comes before the admission that makes staged bytes possible.
+	addFinalizer bool
+	// status is the operator's whole part of the status, nil when it is as it should be.
+	status *v1alpha1.UploadSessionStatus
+	// removeFinalizer lets a deleted session go.
+	removeFinalizer bool
+	// event tells of what the writes above did, nil when that is not news.
+	event *event
+	// remove deletes a session whose time after its end is over.
+	remove bool
+	// requeueAfter is when time alone changes the plan; 0 when it does not.
+	requeueAfter time.Duration
+}
+
+// event is what happened, for people.
+type event struct {
+	eventType, reason, action, note string
+}
+
+func planFor(o observation, now time.Time) plan {
+	if !o.session.DeletionTimestamp.IsZero() {
+		return planDeparture(o, now)
+	}
+	desired := desiredStatus(o, now)
+	p := plan{
+		addFinalizer: desired.Admission.Replica != "" && !admission.Admitted(o.session) &&
+			!controllerutil.ContainsFinalizer(o.session, v1alpha1.StagingFinalizer),
+		status: changed(o.session, desired),
+		event:  news(o.session, desired),
+	}
+	switch ttl := o.session.Spec.TTLSecondsAfterFinished; {
+	case desired.CompletionTime.IsZero():
+		p.requeueAfter = nextChange(o, desired, now)
+	case ttl != nil:
+		p.requeueAfter = until(desired.CompletionTime.Add(seconds(*ttl)), now)
+		p.remove = p.requeueAfter == 0
+	}
+	return p
+}
+
+// planDeparture is the plan for a session that is being deleted. It goes once
+// no staged byte is left or its replica had its time to free them; what goes
+// gets no more status, for nobody will read it.
+func planDeparture(o observation, now time.Time) plan {
+	if !controllerutil.ContainsFinalizer(o.session, v1alpha1.StagingFinalizer) {
+		return plan{}
+	}
+	if !admission.Admitted(o.session) {
+		return plan{removeFinalizer: true}
+	}
+	desired := desiredStatus(o, now)
+	if !desired.CompletionTime.IsZero() {
+		return plan{removeFinalizer: true, event: news(o.session, desired)}
+	}
+	wait := until(o.session.DeletionTimestamp.Add(freeWithin), now)
+	if wait == 0 {
+		return plan{removeFinalizer: true, event: &event{
+			eventType: corev1.EventTypeWarning, reason: v1alpha1.ReasonStagedBytesLeft, action: "Release",
+			note: fmt.Sprintf("Replica %q did not confirm within %v that the staged bytes are freed; it sweeps them when it is back.",
+				desired.Admission.Replica, freeWithin),
+		}}
+	}
+	return plan{status: changed(o.session, desired), requeueAfter: wait}
+}
+
+// conditionTypes are the conditions that the operator owns.
+var conditionTypes = []string{v1alpha1.ConditionAdmitted, v1alpha1.ConditionReady, v1alpha1.ConditionSucceeded}
+
+// ownStatus returns what the operator owns of the status.
+func ownStatus(s *v1alpha1.UploadSession) v1alpha1.UploadSessionStatus {
+	own := *s.Status.DeepCopy()
+	own.Progress = v1alpha1.UploadSessionProgress{}
+	own.Result = v1alpha1.UploadSessionResult{}
+	own.Conditions = conditions.Own(own.Conditions, conditionTypes...)
+	return own
+}
+
+// desiredStatus is what the operator's part of the status should be now.
+func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
+	// The API server keeps whole seconds; anything finer would differ for ever.
+	stamp := metav1.NewTime(now.Truncate(time.Second))
+	desired := ownStatus(o.session)
+	desired.ObservedGeneration = ptr.To(o.session.Generation)
+	if desired.StartTime.IsZero() {
+		desired.StartTime = stamp
+	}
+	f := facts{observation: o, now: now, stamp: stamp}
+	if o.asks() {
+		desired.Admission, f.refusal = admission.Decide(
+			admission.Request{Session: o.session, Store: o.store, Sessions: o.sessions}, stamp.Time)
+	}
+	if desired.Admission.Replica != "" {
+		desired.ExpirationTime = metav1.NewTime(desired.Admission.AdmittedTime.Add(seconds(*o.session.Spec.ActiveDeadlineSeconds)))
+	}
+	f.admission, f.expiration = desired.Admission, desired.ExpirationTime.Time
+
+	s := stand(f)
+	desired.CompletionTime = s.ended
+	for _, c := range s.conditions(desired.Admission.Replica) {
+		c.ObservedGeneration = o.session.Generation
+		c.LastTransitionTime = stamp
+		meta.SetStatusCondition(&desired.Conditions, c)
+	}
+	return desired
+}
+
+// conditions are what a standing means for a session that the replica holds, if any does.
+func (s standing) conditions(replica string) []metav1.Condition {
+	admitted := metav1.Condition{
+		Type: v1alpha1.ConditionAdmitted, Status: metav1.ConditionFalse, Reason: s.reason, Message: s.message,
+	}
+	if replica != "" {
+		admitted.Status = metav1.ConditionTrue
+		admitted.Reason = v1alpha1.ReasonAdmitted
+		admitted.Message = fmt.Sprintf("Replica %q holds the session.", replica)
+	}
+	ready := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: s.reason, Message: s.message,
+	}
+	switch {
+	case s.reason == v1alpha1.ReasonUploading:
+		ready.Status = metav1.ConditionTrue
+	case !s.ended.IsZero():
+		ready.Reason = v1alpha1.ReasonFinished
+		ready.Message = "The session has ended."
+	}
+	succeeded := metav1.Condition{
+		Type: v1alpha1.ConditionSucceeded, Status: s.succeeded, Reason: s.reason, Message: s.message,
+	}
+	return []metav1.Condition{admitted, ready, succeeded}
+}
+
+// changed returns the desired status, or nil when it is there already.
+func changed(s *v1alpha1.UploadSession, desired v1alpha1.UploadSessionStatus) *v1alpha1.UploadSessionStatus {
+	if equality.Semantic.DeepEqual(ownStatus(s), desired) {
+		return nil
+	}
+	return &desired
+}
+
+// news returns the event that tells how the session ended, once.
+func news(s *v1alpha1.UploadSession, desired v1alpha1.UploadSessionStatus) *event {
+	ended := meta.FindStatusCondition(desired.Conditions, v1alpha1.ConditionSucceeded)
+	before := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionSucceeded)
+	if desired.CompletionTime.IsZero() || before != nil && before.Status == ended.Status && before.Reason == ended.Reason {
+		return nil
+	}
+	eventType := corev1.EventTypeWarning
+	switch {
+	case ended.Status == metav1.ConditionTrue,
+		ended.Reason == v1alpha1.ReasonCancelled,
+		s.Status.Result.Outcome == v1alpha1.UploadOutcomeAborted:
+		eventType = corev1.EventTypeNormal // as somebody asked for
+	}
+	return &event{eventType: eventType, reason: ended.Reason, action: "Finish", note: ended.Message}
+}
+
+// nextChange is how long it takes until time alone changes how an active session stands; 0 when it does not.
+func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Time) time.Duration {
+	if desired.Admission.Replica == "" {
+		return 0
+	}
+	next := until(desired.ExpirationTime.Add(expiryGrace), now)
+	if lease := until(o.replicaUntil, now); lease > 0 && (next == 0 || lease < next) {
+		next = lease
+	}
+	return next
+}
+
+// until returns how long it is from now to then, at least 0.
+func until(then, now time.Time) time.Duration {
+	return max(0, then.Sub(now))
+}
+
+func seconds(n int32) time.Duration {
+	return time.Duration(n) * time.Second
+}

@@ -1,0 +1,449 @@
+package uploadsession
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+// expected is what a plan does, in the words of its reader.
+type expected struct {
+	// admitted, ready and succeeded are the conditions as "status reason"; all empty when
+	// the status is not written.
+	admitted, ready, succeeded string
+	// says is part of Succeeded's message, or of the event's note when no status is written.
+	says string
+	// finalizer is "added", "removed" or empty.
+	finalizer string
+	// event is "type reason", empty for none.
+	event string
+	// ended is completionTime's distance from noon, nil when the session goes on.
+	ended *time.Duration
+	// removed tells that the session is deleted.
+	removed bool
+	// again is when the session is looked at again without an event.
+	again time.Duration
+}
+
+func TestPlan(t *testing.T) {
+	day := 24 * time.Hour
+	tests := []struct {
+		name string
+		o    observation
+		at   time.Duration // after noon
+		want expected
+	}{
+		// Not admitted yet.
+		{
+			name: "a session is admitted at once when its store has a replica and room",
+			o:    alone(session(), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading",
+				says:      "Send the chunks to http://10.0.0.1:8443/v1/namespaces/ml/uploadsessions/llama.",
+				finalizer: "added", again: day + expiryGrace,
+			},
+		},
+		{
+			name: "a session waits while its store is missing, and needs no finalizer yet",
+			o:    alone(session(), nil),
+			want: expected{
+				admitted: "False StoreNotFound", ready: "False StoreNotFound", succeeded: "Unknown StoreNotFound",
+				says: `There is no UploadStore "models" in namespace "ml": create it`,
+			},
+		},
+		{
+			name: "a session waits while its store is not ready, and tells why the store is not",
+			o:    alone(session(), store(notReady)),
+			want: expected{
+				admitted: "False StoreNotReady", ready: "False StoreNotReady", succeeded: "Unknown StoreNotReady",
+				says: "start one with --store models",
+			},
+		},
+		{
+			name: "a session waits while the volume has no room for it",
+			o:    alone(session(), store(available(99))),
+			want: expected{
+				admitted: "False InsufficientSpace", ready: "False InsufficientSpace", succeeded: "Unknown InsufficientSpace",
+				says: `needs 100 bytes and UploadStore "models" has 99 free`,
+			},
+		},
+		{
+			name: "a session that asks for more than the store allows ends, and says so once",
+			o:    alone(session(), store(maxObject(99))),
+			want: expected{
+				admitted: "False ExceedsStoreLimits", ready: "False Finished", succeeded: "False ExceedsStoreLimits",
+				says: "takes objects of at most 99 bytes", event: "Warning ExceedsStoreLimits", ended: ptr.To[time.Duration](0),
+			},
+		},
+		{
+			name: "a suspended session is not admitted",
+			o:    alone(session(desired(v1alpha1.DesiredStateSuspended)), store()),
+			want: expected{
+				admitted: "False Suspended", ready: "False Suspended", succeeded: "Unknown Suspended",
+				says: "set desiredState to Active to start it",
+			},
+		},
+		{
+			name: "a session cancelled before its admission is ended by the operator",
+			o:    alone(session(desired(v1alpha1.DesiredStateCancelled)), store()),
+			want: expected{
+				admitted: "False Cancelled", ready: "False Finished", succeeded: "False Cancelled",
+				says: "before it was admitted", event: "Normal Cancelled", ended: ptr.To[time.Duration](0),
+			},
+		},
+		{
+			name: "a session whose finalizer was written just before a crash is admitted without another write of it",
+			o:    alone(session(finalizer), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
+			},
+		},
+
+		// Admitted, and no result yet.
+		{
+			name: "a session that uploads needs nothing",
+			o:    alone(session(admitted), store()),
+			at:   time.Hour,
+			want: expected{again: day + expiryGrace - time.Hour},
+		},
+		{
+			name: "a session waits for its replica and never moves to another",
+			o:    alone(session(admitted), store(replicas("models-1"))),
+			want: expected{
+				admitted: "True Admitted", ready: "False ReplicaNotReady", succeeded: "Unknown ReplicaNotReady",
+				says: `Replica "models-0" holds the session's bytes and is not alive`, again: day + expiryGrace,
+			},
+		},
+		{
+			name: "a session goes on when its replica is back",
+			o:    alone(session(admitted, standsAs(v1alpha1.ReasonReplicaNotReady)), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
+			},
+		},
+		{
+			name: "an admitted session is suspended",
+			o:    alone(session(admitted, desired(v1alpha1.DesiredStateSuspended)), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "False Suspended", succeeded: "Unknown Suspended",
+				says: "What is held is kept", again: day + expiryGrace,
+			},
+		},
+		{
+			name: "a suspended session resumes",
+			o:    alone(session(admitted, standsAs(v1alpha1.ReasonSuspended)), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
+			},
+		},
+		{
+			name: "a session cancelled after its admission waits for the replica to confirm",
+			o:    alone(session(admitted, desired(v1alpha1.DesiredStateCancelled)), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "False Cancelling", succeeded: "Unknown Cancelling",
+				says: `replica "models-0" has yet to free the staged bytes.`, again: day + expiryGrace,
+			},
+		},
+		{
+			name: "a session past its deadline is the replica's to end, which has a while for it",
+			o:    alone(session(admitted), store()),
+			at:   day + expiryGrace - time.Second,
+			want: expected{again: time.Second},
+		},
+		{
+			name: "a session long past its deadline is shown as expiring, and not ended",
+			o:    alone(session(admitted), store()),
+			at:   day + expiryGrace,
+			want: expected{
+				admitted: "True Admitted", ready: "False Expiring", succeeded: "Unknown Expiring",
+				says: "activeDeadlineSeconds have passed",
+			},
+		},
+		{
+			name: "a session expiring on a dead replica says what to do",
+			o:    alone(session(admitted), store(notReady)),
+			at:   day + expiryGrace,
+			want: expected{
+				admitted: "True Admitted", ready: "False Expiring", succeeded: "Unknown Expiring", says: "is not alive; start it again",
+			},
+		},
+		{
+			name: "an idle session is the replica's to end, however long it is idle",
+			o:    alone(session(admitted, idleTimeout(10)), store()),
+			at:   12 * time.Hour,
+			want: expected{again: 12*time.Hour + expiryGrace},
+		},
+		{
+			name: "a longer deadline moves the expiration",
+			o:    alone(session(admitted, deadline(2*day)), store()),
+			at:   day,
+			want: expected{
+				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
+			},
+		},
+		{
+			name: "a session outlives its store while its replica is alive",
+			o:    replicaAliveUntil(10*time.Second, alone(session(admitted), nil)),
+			want: expected{again: 10 * time.Second},
+		},
+		{
+			name: "a session ends when its store and its replica are gone",
+			o:    replicaAliveUntil(10*time.Second, alone(session(admitted), nil)),
+			at:   10 * time.Second,
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "False StoreGone",
+				says: `UploadStore "models" was deleted and replica "models-0" is not alive`, event: "Warning StoreGone", ended: ptr.To(10 * time.Second),
+			},
+		},
+
+		// Over.
+		{
+			name: "a published session succeeds",
+			o:    alone(session(admitted, result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
+			at:   time.Minute,
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "True Published",
+				says: "verified and published", event: "Normal Published", ended: ptr.To(time.Second),
+			},
+		},
+		{
+			name: "a session whose bytes are wrong fails for the reason that the dataplane gives",
+			o:    alone(session(admitted, result(v1alpha1.UploadOutcomeFailed, v1alpha1.ReasonDigestMismatch)), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "False DigestMismatch",
+				event: "Warning DigestMismatch", ended: ptr.To(time.Second),
+			},
+		},
+		{
+			name: "a session that a client aborted ends as somebody asked for",
+			o:    alone(session(admitted, result(v1alpha1.UploadOutcomeAborted, v1alpha1.ReasonAborted)), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "False Aborted",
+				event: "Normal Aborted", ended: ptr.To(time.Second),
+			},
+		},
+		{
+			name: "a session that timed out fails",
+			o:    alone(session(admitted, result(v1alpha1.UploadOutcomeExpired, v1alpha1.ReasonIdleTimeout)), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "False IdleTimeout",
+				event: "Warning IdleTimeout", ended: ptr.To(time.Second),
+			},
+		},
+		{
+			name: "what the volume says wins over a cancellation that came too late",
+			o: alone(session(admitted, desired(v1alpha1.DesiredStateCancelled),
+				result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "True Published",
+				event: "Normal Published", ended: ptr.To(time.Second),
+			},
+		},
+		{
+			name: "what the volume says wins over the end that the operator gave",
+			o: alone(session(admitted, endedBy(v1alpha1.ReasonStoreGone),
+				result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), nil),
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "True Published",
+				event: "Normal Published", ended: ptr.To(time.Second),
+			},
+		},
+		{
+			name: "an end is final: the store's return changes nothing",
+			o:    alone(session(admitted, endedBy(v1alpha1.ReasonStoreGone)), store()),
+		},
+		{
+			name: "a finished session is kept without a TTL",
+			o:    alone(session(admitted, published), store()),
+			at:   30 * day,
+		},
+		{
+			name: "a finished session is looked at again when its TTL is over",
+			o:    alone(session(admitted, published, ttl(60)), store()),
+			at:   time.Second,
+			want: expected{again: time.Minute},
+		},
+		{
+			name: "a finished session is deleted when its TTL is over",
+			o:    alone(session(admitted, published, ttl(60)), store()),
+			at:   time.Second + time.Minute,
+			want: expected{removed: true},
+		},
+		{
+			name: "a TTL of 0 records the end before it deletes",
+			o:    alone(session(admitted, ttl(0), result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
+			at:   time.Minute,
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "True Published",
+				event: "Normal Published", ended: ptr.To(time.Second), removed: true,
+			},
+		},
+
+		// Being deleted.
+		{
+			name: "a deleted session that was never admitted goes at once",
+			o:    alone(session(deleted, finalizer), store()),
+			want: expected{finalizer: "removed"},
+		},
+		{
+			name: "a deleted session is never admitted, nor written to when another finalizer keeps it",
+			o:    alone(session(deleted), store()),
+		},
+		{
+			name: "a deleted session waits for its replica to free the staged bytes",
+			o:    alone(session(admitted, deleted), store()),
+			at:   time.Minute,
+			want: expected{
+				admitted: "True Admitted", ready: "False Deleting", succeeded: "Unknown Deleting",
+				says: `replica "models-0" has yet to free`, again: time.Minute,
+			},
+		},
+		{
+			name: "a deleted session goes when the replica has freed the staged bytes",
+			o:    alone(session(admitted, deleted, result(v1alpha1.UploadOutcomeAborted, v1alpha1.ReasonDeleted)), store()),
+			at:   time.Second,
+			want: expected{finalizer: "removed", event: "Normal Deleted"},
+		},
+		{
+			name: "a deleted session that had finished goes without a word",
+			o:    alone(session(admitted, published, deleted), store()),
+			want: expected{finalizer: "removed"},
+		},
+		{
+			name: "a deleted session whose store is gone goes when its replica is not alive",
+			o:    alone(session(admitted, deleted), nil),
+			want: expected{finalizer: "removed", event: "Warning StoreGone"},
+		},
+		{
+			name: "a deleted session does not wait for a silent replica for ever, and names it",
+			o:    alone(session(admitted, deleted), store(notReady)),
+			at:   freeWithin,
+			want: expected{
+				finalizer: "removed", event: "Warning StagedBytesLeft",
+				says: `Replica "models-0" did not confirm within 2m0s that the staged bytes are freed; it sweeps them when it is back.`,
+			},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			now := noon.Add(test.at)
+			p := planFor(test.o, now)
+			got := read(p)
+			if says := got.says; strings.Contains(says, test.want.says) {
+				got.says = test.want.says
+			}
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(expected{})); diff != "" {
+				t.Errorf("the plan differs (-want +got):\n%s", diff)
+			}
+			if p.removeFinalizer {
+				return // nothing is left to plan for
+			}
+			again := planFor(carriedOut(test.o, p, now), now)
+			if again.addFinalizer || again.status != nil || again.event != nil || again.remove {
+				t.Errorf("carried out, the plan still plans: %+v", again)
+			}
+		})
+	}
+}
+
+func TestAnAdmissionGrantsWhatTheStoreAndTheSessionSay(t *testing.T) {
+	p := planFor(alone(session(), store()), noon.Add(300*time.Millisecond))
+	want := v1alpha1.UploadSessionAdmission{
+		Replica: "models-0", Endpoint: "http://10.0.0.1:8443", ChunkSizeBytes: ptr.To[int64](16), IdleTimeoutSeconds: ptr.To[int32](3600),
+		ReservedBytes: ptr.To[int64](100), AdmittedTime: metav1.NewTime(noon),
+	}
+	if diff := cmp.Diff(want, p.status.Admission); diff != "" {
+		t.Errorf("the admission differs (-want +got):\n%s", diff)
+	}
+	if got, want := p.status.ExpirationTime.Time, noon.Add(24*time.Hour); !got.Equal(want) {
+		t.Errorf("expirationTime is %v, want %v", got, want)
+	}
+	if !p.status.StartTime.Time.Equal(noon) || *p.status.ObservedGeneration != 1 {
+		t.Errorf("startTime is %v and observedGeneration %d", p.status.StartTime, *p.status.ObservedGeneration)
+	}
+}
+
+func TestAConditionKeepsItsTransitionTimeAndFollowsTheGeneration(t *testing.T) {
+	s := session(admitted, desired(v1alpha1.DesiredStateSuspended))
+	s.Generation = 2
+	p := planFor(alone(s, store()), noon.Add(time.Hour))
+	succeeded := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionSucceeded)
+	ready := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionReady)
+	if !succeeded.LastTransitionTime.Time.Equal(noon) {
+		t.Errorf("Succeeded stayed Unknown, but its transition time moved to %v", succeeded.LastTransitionTime)
+	}
+	if !ready.LastTransitionTime.Time.Equal(noon.Add(time.Hour)) {
+		t.Errorf("Ready became False, but its transition time is %v", ready.LastTransitionTime)
+	}
+	if succeeded.ObservedGeneration != 2 || *p.status.ObservedGeneration != 2 {
+		t.Error("the observed generation is not that of the spec")
+	}
+}
+
+func TestThePlanLeavesWhatOthersOwn(t *testing.T) {
+	s := session(admitted, result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished))
+	s.Status.Progress = v1alpha1.UploadSessionProgress{Percent: ptr.To[int32](100)}
+	s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{Type: "Scanned", Status: "True", Reason: "Clean"})
+	p := planFor(alone(s, store()), noon)
+	if p.status.Result.Outcome != "" || p.status.Progress.Percent != nil || len(p.status.Conditions) != 3 {
+		t.Errorf("the plan writes what is not the operator's: %+v", p.status)
+	}
+}
+
+// read puts a plan into the words of expected.
+func read(p plan) expected {
+	got := expected{removed: p.remove, again: p.requeueAfter}
+	switch {
+	case p.addFinalizer:
+		got.finalizer = "added"
+	case p.removeFinalizer:
+		got.finalizer = "removed"
+	}
+	if p.event != nil {
+		got.event = p.event.eventType + " " + p.event.reason
+		got.says = p.event.note
+	}
+	if p.status == nil {
+		return got
+	}
+	condition := func(t string) (string, string) {
+		c := meta.FindStatusCondition(p.status.Conditions, t)
+		return string(c.Status) + " " + c.Reason, c.Message
+	}
+	got.admitted, _ = condition(v1alpha1.ConditionAdmitted)
+	got.ready, _ = condition(v1alpha1.ConditionReady)
+	got.succeeded, got.says = condition(v1alpha1.ConditionSucceeded)
+	if !p.status.CompletionTime.IsZero() {
+		got.ended = ptr.To(p.status.CompletionTime.Sub(noon))
+	}
+	return got
+}
+
+// carriedOut is what is observed after the plan's writes.
+func carriedOut(o observation, p plan, now time.Time) observation {
+	s := o.session.DeepCopy()
+	if p.addFinalizer {
+		finalizer(s)
+	}
+	if p.status != nil {
+		progress, result := s.Status.Progress, s.Status.Result
+		s.Status = *p.status.DeepCopy()
+		s.Status.Progress, s.Status.Result = progress, result
+	}
+	if p.remove {
+		s.DeletionTimestamp = ptr.To(metav1.NewTime(now))
+	}
+	o.session = s
+	if i := slices.IndexFunc(o.sessions, func(other v1alpha1.UploadSession) bool { return other.Name == s.Name }); i >= 0 {
+		o.sessions[i] = *s
+	}
+	return o
+}

@@ -1,0 +1,188 @@
+package uploadsession
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/admission"
+)
+
+// expiryGrace is how long a replica has to end a session whose deadline passed
+// before the status shows that it has not.
+const expiryGrace = 30 * time.Second
+
+// facts is what the rules look at: what was observed, and what the plan grants.
+type facts struct {
+	observation
+	now        time.Time
+	stamp      metav1.Time // now, as the API server keeps it
+	admission  v1alpha1.UploadSessionAdmission
+	expiration time.Time
+	refusal    *admission.Refusal
+}
+
+// standing is how a session stands: what condition Succeeded says of it, and
+// when it ended. The other conditions follow from it.
+type standing struct {
+	succeeded metav1.ConditionStatus
+	reason    string
+	message   string
+	ended     metav1.Time
+}
+
+// rules are asked in order, and the first that applies says how the session
+// stands. The volume's own word comes first, then what is over, then what is
+// waited for. A session to which none applies is uploading.
+var rules = []func(facts) *standing{
+	hasResult,
+	hasEnded,
+	cancelledBeforeAdmission,
+	refused,
+	storeGone,
+	deleting,
+	cancelling,
+	expiring,
+	suspended,
+	replicaNotReady,
+}
+
+func stand(f facts) standing {
+	for _, rule := range rules {
+		if s := rule(f); s != nil {
+			return *s
+		}
+	}
+	return uploading(f)
+}
+
+func hasResult(f facts) *standing {
+	result := f.session.Status.Result
+	if result.Outcome == "" {
+		return nil
+	}
+	s := standing{succeeded: metav1.ConditionFalse, reason: result.Reason, message: result.Message, ended: result.FinishedTime}
+	if result.Outcome == v1alpha1.UploadOutcomePublished {
+		s.succeeded = metav1.ConditionTrue
+		s.message = cmp.Or(s.message, "The object is verified and published; status.result has its key and digest.")
+	}
+	return &s
+}
+
+func hasEnded(f facts) *standing {
+	status := f.session.Status
+	before := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionSucceeded)
+	if status.CompletionTime.IsZero() || before == nil {
+		return nil
+	}
+	return &standing{succeeded: before.Status, reason: before.Reason, message: before.Message, ended: status.CompletionTime}
+}
+
+func cancelledBeforeAdmission(f facts) *standing {
+	if f.admitted() || f.session.Spec.DesiredState != v1alpha1.DesiredStateCancelled {
+		return nil
+	}
+	return f.end(v1alpha1.ReasonCancelled, "The session was cancelled before it was admitted; no byte was taken.")
+}
+
+func refused(f facts) *standing {
+	switch {
+	case f.refusal == nil:
+		return nil
+	case f.refusal.Final:
+		return f.end(v1alpha1.ReasonExceedsStoreLimits, f.refusal.Message)
+	default:
+		return waits(f.refusal.Reason, f.refusal.Message)
+	}
+}
+
+func storeGone(f facts) *standing {
+	if f.store != nil || !f.admitted() || f.replicaAlive() {
+		return nil
+	}
+	return f.end(v1alpha1.ReasonStoreGone, fmt.Sprintf("UploadStore %q was deleted and replica %q is not alive: "+
+		"create the store and the session again.", f.session.Spec.StoreRef.Name, f.admission.Replica))
+}
+
+func deleting(f facts) *standing {
+	if f.session.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	return waits(v1alpha1.ReasonDeleting, "The session is being deleted: "+f.awaitsReplica())
+}
+
+func cancelling(f facts) *standing {
+	if f.session.Spec.DesiredState != v1alpha1.DesiredStateCancelled {
+		return nil
+	}
+	return waits(v1alpha1.ReasonCancelling, "desiredState is Cancelled: "+f.awaitsReplica())
+}
+
+func expiring(f facts) *standing {
+	if !f.admitted() || f.now.Before(f.expiration.Add(expiryGrace)) {
+		return nil
+	}
+	return waits(v1alpha1.ReasonExpiring, "activeDeadlineSeconds have passed: "+f.awaitsReplica())
+}
+
+func suspended(f facts) *standing {
+	switch {
+	case f.session.Spec.DesiredState != v1alpha1.DesiredStateSuspended:
+		return nil
+	case f.admitted():
+		return waits(v1alpha1.ReasonSuspended, "What is held is kept, and no chunk is taken: set desiredState to Active to go on.")
+	default:
+		return waits(v1alpha1.ReasonSuspended, "The session is not admitted while it is suspended: set desiredState to Active to start it.")
+	}
+}
+
+func replicaNotReady(f facts) *standing {
+	if f.replicaAlive() {
+		return nil
+	}
+	return waits(v1alpha1.ReasonReplicaNotReady, fmt.Sprintf("Replica %q holds the session's bytes and is not alive: "+
+		"the session goes on when the replica is started again.", f.admission.Replica))
+}
+
+func uploading(f facts) standing {
+	return *waits(v1alpha1.ReasonUploading, fmt.Sprintf("Send the chunks to %s/v1/namespaces/%s/uploadsessions/%s.",
+		f.admission.Endpoint, f.session.Namespace, f.session.Name))
+}
+
+// end is how a session stands that the operator itself ends.
+func (f facts) end(reason, message string) *standing {
+	return &standing{succeeded: metav1.ConditionFalse, reason: reason, message: message, ended: f.stamp}
+}
+
+// waits is how a session stands that is not over.
+func waits(reason, message string) *standing {
+	return &standing{succeeded: metav1.ConditionUnknown, reason: reason, message: message}
+}
+
+func (f facts) admitted() bool {
+	return f.admission.Replica != ""
+}
+
+// replicaAlive reports whether the session's replica is alive: the store's
+// status says so, and without a store the replica's own Lease.
+func (f facts) replicaAlive() bool {
+	if f.store == nil {
+		return f.now.Before(f.replicaUntil)
+	}
+	return slices.ContainsFunc(f.store.Status.Replicas, func(r v1alpha1.UploadStoreReplica) bool {
+		return r.Name == f.admission.Replica
+	})
+}
+
+// awaitsReplica says what has to happen before the session ends.
+func (f facts) awaitsReplica() string {
+	if f.replicaAlive() {
+		return fmt.Sprintf("replica %q has yet to free the staged bytes.", f.admission.Replica)
+	}
+	return fmt.Sprintf("replica %q has yet to free the staged bytes and is not alive; start it again.", f.admission.Replica)
+}

@@ -1,0 +1,36 @@
+package uploadstore
+
+import (
+	"context"
+	"fmt"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+// observation is all that is known of a store at one time.
+type observation struct {
+	store    *v1alpha1.UploadStore
+	leases   []coordinationv1.Lease
+	sessions []v1alpha1.UploadSession
+}
+
+// observe does all the reads of a reconcile.
+func observe(ctx context.Context, reader client.Reader, key types.NamespacedName) (observation, error) {
+	var store v1alpha1.UploadStore
+	if err := reader.Get(ctx, key, &store); err != nil {
+		return observation{}, err
+	}
+	var leases coordinationv1.LeaseList
+	if err := reader.List(ctx, &leases, client.InNamespace(key.Namespace), client.MatchingLabels{v1alpha1.StoreLabel: key.Name}); err != nil {
+		return observation{}, fmt.Errorf("list the Leases of the store's replicas: %w", err)
+	}
+	var sessions v1alpha1.UploadSessionList
+	if err := reader.List(ctx, &sessions, client.InNamespace(key.Namespace), client.MatchingFields{v1alpha1.SelectStore: key.Name}); err != nil {
+		return observation{}, fmt.Errorf("list the store's sessions: %w", err)
+	}
+	return observation{store: &store, leases: leases.Items, sessions: sessions.Items}, nil
+}

@@ -1,0 +1,150 @@
+package uploadstore
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/controllers/conditions"
+	"github.com/slipway-dev/slipway/controllers/heartbeat"
+)
+
+// maxReplicas is how many replicas a status holds; more of them take no sessions.
+const maxReplicas = 64
+
+// plan is what a reconcile writes, and when it looks again.
+type plan struct {
+	// status is the operator's whole part of the status, nil when it is as it should be.
+	status *v1alpha1.UploadStoreStatus
+	// requeueAfter is when the first live Lease runs out; 0 without one.
+	requeueAfter time.Duration
+}
+
+func planFor(o observation, now time.Time) plan {
+	seen := look(o.leases, now)
+	observed := ownStatus(o.store)
+	desired := v1alpha1.UploadStoreStatus{
+		Conditions:         conditions.Own(observed.Conditions, v1alpha1.ConditionReady),
+		ReservedBytes:      ptr.To(admission.Reserved(o.sessions)),
+		ObservedGeneration: ptr.To(o.store.Generation),
+	}
+	for _, report := range seen.alive {
+		desired.Replicas = append(desired.Replicas, report.Replica)
+		desired.CapacityBytes = least(desired.CapacityBytes, report.CapacityBytes)
+		desired.AvailableBytes = least(desired.AvailableBytes, report.AvailableBytes)
+	}
+	if len(seen.alive) > 0 {
+		desired.Endpoint = seen.alive[0].Replica.Endpoint
+	}
+	ready := readiness(o.store, seen)
+	ready.Type = v1alpha1.ConditionReady
+	ready.ObservedGeneration = o.store.Generation
+	ready.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
+	meta.SetStatusCondition(&desired.Conditions, ready)
+
+	var p plan
+	if !equality.Semantic.DeepEqual(observed, desired) {
+		p.status = &desired
+	}
+	if !seen.until.IsZero() {
+		p.requeueAfter = seen.until.Sub(now)
+	}
+	return p
+}
+
+// ownStatus returns what the operator owns of the status.
+func ownStatus(store *v1alpha1.UploadStore) v1alpha1.UploadStoreStatus {
+	own := *store.Status.DeepCopy()
+	own.Conditions = conditions.Own(own.Conditions, v1alpha1.ConditionReady)
+	return own
+}
+
+// sightings is what the Leases of a store's replicas show.
+type sightings struct {
+	// alive are the replicas that are alive and report what they should, by name.
+	alive []heartbeat.Report
+	// invalid is what is wrong with the report of a replica that is alive, nil when nothing is.
+	invalid error
+	// lost is the Lease that ran out last, nil when none did.
+	lost *coordinationv1.Lease
+	// until is when the first of the Leases that are alive runs out.
+	until time.Time
+}
+
+func look(leases []coordinationv1.Lease, now time.Time) sightings {
+	// A cache lists in no order, and the plan must not depend on it.
+	leases = slices.SortedFunc(slices.Values(leases), func(a, b coordinationv1.Lease) int { return cmp.Compare(a.Name, b.Name) })
+	var s sightings
+	for i := range leases {
+		lease := &leases[i]
+		until := heartbeat.Until(lease)
+		if !now.Before(until) {
+			if s.lost == nil || heartbeat.LastSeen(lease).After(heartbeat.LastSeen(s.lost)) {
+				s.lost = lease
+			}
+			continue
+		}
+		if s.until.IsZero() || until.Before(s.until) {
+			s.until = until
+		}
+		report, err := heartbeat.Read(lease)
+		switch {
+		case err != nil:
+			s.invalid = cmp.Or(s.invalid, err)
+		case len(s.alive) < maxReplicas:
+			s.alive = append(s.alive, report)
+		}
+	}
+	return s
+}
+
+// readiness says how the store stands. One replica that reports well is
+// enough: another that does not is left out, and the message tells of it.
+func readiness(store *v1alpha1.UploadStore, seen sightings) metav1.Condition {
+	switch {
+	case len(seen.alive) > 0 && seen.invalid != nil:
+		return metav1.Condition{
+			Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDataplaneReady,
+			Message: fmt.Sprintf("The dataplane takes sessions, but for one replica: %s.", seen.invalid),
+		}
+	case len(seen.alive) > 0:
+		return metav1.Condition{
+			Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDataplaneReady,
+			Message: "The dataplane takes sessions.",
+		}
+	case seen.invalid != nil:
+		return metav1.Condition{
+			Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonInvalidReport,
+			Message: fmt.Sprintf("%s: the dataplane writes it, so run one of the operator's version.", seen.invalid),
+		}
+	case seen.lost != nil:
+		return metav1.Condition{
+			Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDataplaneLost,
+			Message: fmt.Sprintf("No replica is alive. The last one, whose Lease is %q, was seen at %s: start it again.",
+				seen.lost.Name, heartbeat.LastSeen(seen.lost).UTC().Format(time.RFC3339)),
+		}
+	default:
+		return metav1.Condition{
+			Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDataplaneMissing,
+			Message: fmt.Sprintf("No dataplane has reported yet: start one with --store %s --namespace %s.", store.Name, store.Namespace),
+		}
+	}
+}
+
+// least returns the smaller of a value that may be missing and another. The
+// replicas share a volume, so the smallest report is the safe one.
+func least(current *int64, next int64) *int64 {
+	if current != nil {
+		next = min(*current, next)
+	}
+	return &next
+}

@@ -1,0 +1,244 @@
+package uploadstore
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// expected is what a plan does, in the words of its reader.
+type expected struct {
+	// ready is the condition as "status reason", and says part of its message.
+	ready, says string
+	// replicas are the live ones, endpoint is the store's.
+	replicas []string
+	endpoint string
+	// capacity and available are bytes, -1 when the status does not tell.
+	capacity, available, reserved int64
+	// again is when the first live Lease runs out.
+	again time.Duration
+}
+
+func TestPlan(t *testing.T) {
+	tests := []struct {
+		name     string
+		leases   []coordinationv1.Lease
+		sessions []v1alpha1.UploadSession
+		want     expected
+	}{
+		{
+			name: "a store without a dataplane says how to start one",
+			want: expected{
+				ready: "False DataplaneMissing", says: "start one with --store models --namespace ml.",
+				capacity: -1, available: -1,
+			},
+		},
+		{
+			name:   "a store with a live replica is ready until the replica's Lease runs out, and a little longer",
+			leases: []coordinationv1.Lease{lease("models-0", 3*time.Second)},
+			want: expected{
+				ready: "True DataplaneReady", says: "takes sessions",
+				replicas: []string{"models-0"}, endpoint: "http://models-0:8443", capacity: 1000, available: 900, again: 12 * time.Second,
+			},
+		},
+		{
+			name:   "replicas are listed by name, and the smallest report of their volume counts",
+			leases: []coordinationv1.Lease{lease("models-1", time.Second, reports("1100", "800")), lease("models-0", 0)},
+			want: expected{
+				ready: "True DataplaneReady", replicas: []string{"models-0", "models-1"}, endpoint: "http://models-0:8443",
+				capacity: 1000, available: 800, again: 14 * time.Second,
+			},
+		},
+		{
+			name:   "a replica whose Lease has run out is not listed",
+			leases: []coordinationv1.Lease{lease("models-0", 15*time.Second), lease("models-1", 0)},
+			want: expected{
+				ready: "True DataplaneReady", replicas: []string{"models-1"}, endpoint: "http://models-1:8443",
+				capacity: 1000, available: 900, again: 15 * time.Second,
+			},
+		},
+		{
+			name:   "a store whose replicas are all lost says which was there last, and when",
+			leases: []coordinationv1.Lease{lease("models-0", time.Hour), lease("models-1", time.Minute)},
+			want: expected{
+				ready: "False DataplaneLost", says: `whose Lease is "slipway-models-1", was seen at 2026-11-23T11:59:00Z: start it again`,
+				capacity: -1, available: -1,
+			},
+		},
+		{
+			name:   "a Lease that was never renewed shows no life",
+			leases: []coordinationv1.Lease{lease("models-0", 0, func(l *coordinationv1.Lease) { l.Spec.RenewTime = nil })},
+			want:   expected{ready: "False DataplaneLost", capacity: -1, available: -1},
+		},
+		{
+			name:   "a report without an endpoint is named",
+			leases: []coordinationv1.Lease{lease("models-0", 0, without(v1alpha1.EndpointAnnotation))},
+			want: expected{
+				ready: "False InvalidReport", says: `annotation uploads.slipway.dev/endpoint of Lease "slipway-models-0" is "", which is not a URL`,
+				capacity: -1, available: -1, again: 15 * time.Second,
+			},
+		},
+		{
+			name:   "a report with a capacity that is no number is named",
+			leases: []coordinationv1.Lease{lease("models-0", 0, reports("1Gi", "900"))},
+			want: expected{
+				ready: "False InvalidReport", says: `uploads.slipway.dev/capacity-bytes of Lease "slipway-models-0" is "1Gi"`,
+				capacity: -1, available: -1, again: 15 * time.Second,
+			},
+		},
+		{
+			name:   "a report with less than nothing available is named",
+			leases: []coordinationv1.Lease{lease("models-0", 0, reports("1000", "-1"))},
+			want: expected{
+				ready: "False InvalidReport", says: `uploads.slipway.dev/available-bytes of Lease "slipway-models-0" is "-1"`,
+				capacity: -1, available: -1, again: 15 * time.Second,
+			},
+		},
+		{
+			name:   "a Lease with a foreign name is named",
+			leases: []coordinationv1.Lease{lease("models-0", 0, func(l *coordinationv1.Lease) { l.Name = "models-0" })},
+			want: expected{
+				ready: "False InvalidReport", says: `the name of Lease "models-0" is not "slipway-" and the name of a replica`,
+				capacity: -1, available: -1, again: 15 * time.Second,
+			},
+		},
+		{
+			name:   "one replica with an invalid report does not stop the others, but is told of",
+			leases: []coordinationv1.Lease{lease("models-0", 0, without(v1alpha1.EndpointAnnotation)), lease("models-1", 0)},
+			want: expected{
+				ready: "True DataplaneReady", says: `but for one replica: annotation uploads.slipway.dev/endpoint of Lease "slipway-models-0"`,
+				replicas: []string{"models-1"}, endpoint: "http://models-1:8443", capacity: 1000, available: 900, again: 15 * time.Second,
+			},
+		},
+		{
+			name:     "what admitted sessions reserve is summed, alive or not",
+			leases:   []coordinationv1.Lease{lease("models-0", time.Hour)},
+			sessions: []v1alpha1.UploadSession{reserving(100), reserving(10), finished(reserving(1)), {}},
+			want:     expected{ready: "False DataplaneLost", capacity: -1, available: -1, reserved: 110},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			o := observation{store: store(), leases: test.leases, sessions: test.sessions}
+			p := planFor(o, noon)
+			got := read(p)
+			if strings.Contains(got.says, test.want.says) {
+				got.says = test.want.says
+			}
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(expected{})); diff != "" {
+				t.Errorf("the plan differs (-want +got):\n%s", diff)
+			}
+			o.store.Status = *p.status
+			if again := planFor(o, noon); again.status != nil {
+				t.Errorf("carried out, the plan still writes %+v", again.status)
+			}
+		})
+	}
+}
+
+func TestARenewedLeaseAloneIsNotWritten(t *testing.T) {
+	o := observation{store: store(), leases: []coordinationv1.Lease{lease("models-0", 10*time.Second)}}
+	o.store.Status = *planFor(o, noon).status
+
+	o.leases = []coordinationv1.Lease{lease("models-0", 0)}
+	if p := planFor(o, noon); p.status != nil || p.requeueAfter != 15*time.Second {
+		t.Errorf("a renewal alone plans %+v", p)
+	}
+	o.leases = []coordinationv1.Lease{lease("models-0", 0, reports("1000", "899"))}
+	if p := planFor(o, noon); p.status == nil || *p.status.AvailableBytes != 899 {
+		t.Errorf("a renewal with less available plans %+v", p)
+	}
+}
+
+func TestAReadyStoreIsLostWhenItsLeaseRunsOut(t *testing.T) {
+	o := observation{store: store(), leases: []coordinationv1.Lease{lease("models-0", 0)}}
+	before := planFor(o, noon)
+	o.store.Status = *before.status
+
+	if p := planFor(o, noon.Add(before.requeueAfter-time.Nanosecond)); p.status != nil {
+		t.Errorf("the store is given up early: %+v", p.status)
+	}
+	lost := planFor(o, noon.Add(before.requeueAfter))
+	if got := read(lost).ready; got != "False DataplaneLost" {
+		t.Errorf("the store is %q when the Lease has run out", got)
+	}
+	if got, want := lost.status.Conditions[0].LastTransitionTime.Time, noon.Add(15*time.Second); !got.Equal(want) {
+		t.Errorf("the transition time is %v, want %v", got, want)
+	}
+}
+
+func TestThePlanLeavesTheConditionsOfOthers(t *testing.T) {
+	o := observation{store: store()}
+	o.store.Status.Conditions = []metav1.Condition{{Type: "BackedUp", Status: metav1.ConditionTrue}}
+	if p := planFor(o, noon); len(p.status.Conditions) != 1 || p.status.Conditions[0].Type != v1alpha1.ConditionReady {
+		t.Errorf("the plan writes %+v", p.status.Conditions)
+	}
+}
+
+// read puts a plan into the words of expected.
+func read(p plan) expected {
+	ready := p.status.Conditions[0]
+	got := expected{
+		ready: string(ready.Status) + " " + ready.Reason, says: ready.Message, endpoint: p.status.Endpoint, again: p.requeueAfter,
+		capacity:  ptr.Deref(p.status.CapacityBytes, -1),
+		available: ptr.Deref(p.status.AvailableBytes, -1),
+		reserved:  ptr.Deref(p.status.ReservedBytes, -1),
+	}
+	for _, replica := range p.status.Replicas {
+		got.replicas = append(got.replicas, replica.Name)
+	}
+	return got
+}
+
+func store() *v1alpha1.UploadStore {
+	return &v1alpha1.UploadStore{ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "models", Generation: 1}}
+}
+
+// lease is a Lease of 10 seconds that was renewed some time before noon.
+func lease(replica string, ago time.Duration, changes ...func(*coordinationv1.Lease)) coordinationv1.Lease {
+	l := coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        v1alpha1.LeaseNamePrefix + replica,
+			Annotations: map[string]string{v1alpha1.EndpointAnnotation: "http://" + replica + ":8443"},
+		},
+		Spec: coordinationv1.LeaseSpec{
+			RenewTime: ptr.To(metav1.NewMicroTime(noon.Add(-ago))), LeaseDurationSeconds: ptr.To[int32](10),
+		},
+	}
+	reports("1000", "900")(&l)
+	for _, change := range changes {
+		change(&l)
+	}
+	return l
+}
+
+func reports(capacity, available string) func(*coordinationv1.Lease) {
+	return func(l *coordinationv1.Lease) {
+		l.Annotations[v1alpha1.CapacityBytesAnnotation] = capacity
+		l.Annotations[v1alpha1.AvailableBytesAnnotation] = available
+	}
+}
+
+func without(annotation string) func(*coordinationv1.Lease) {
+	return func(l *coordinationv1.Lease) { delete(l.Annotations, annotation) }
+}
+
+func reserving(n int64) v1alpha1.UploadSession {
+	return v1alpha1.UploadSession{Status: v1alpha1.UploadSessionStatus{
+		Admission: v1alpha1.UploadSessionAdmission{Replica: "models-0", ReservedBytes: &n},
+	}}
+}
+
+func finished(s v1alpha1.UploadSession) v1alpha1.UploadSession {
+	s.Status.Result.Outcome = v1alpha1.UploadOutcomeFailed
+	return s
+}
