@@ -186,9 +186,7 @@ func (s *Service) settle(ctx context.Context, l *live) error {
 		return nil
 	}
 	s.mu.Lock()
-	if key := (ownerKey{h.spec.Owner, h.spec.Key}); s.pending[key] == l.id {
-		delete(s.pending, key)
-	}
+	s.dropKey(l)
 	s.mu.Unlock()
 	// A finished session holds every chunk: who is there only compares, which needs no bytes,
 	// and must not hold up the end.
@@ -224,8 +222,19 @@ func (s *Service) Remove(ctx context.Context, id ID) error {
 	}
 	s.mu.Lock()
 	delete(s.sessions, id)
+	s.dropKey(l)
 	s.mu.Unlock()
-	return nil
+	// Who ended it a moment ago may not have come to settle it; nothing of it is left to do.
+	return l.change(func(h *head) error { h.settled = true; return nil })
+}
+
+// dropKey makes a session that has ended one that its key does not find. The
+// caller holds s.mu.
+func (s *Service) dropKey(l *live) {
+	spec := l.head.Load().spec
+	if key := (ownerKey{spec.Owner, spec.Key}); s.pending[key] == l.id {
+		delete(s.pending, key)
+	}
 }
 
 // end takes the session from one state to an ended one.

@@ -155,7 +155,7 @@ func (l *live) takes() error {
 	if err := l.stillTakes(); err != nil {
 		return err
 	}
-	if l.head.Load().paused {
+	if h := l.head.Load(); h.paused && !h.state.Ended() {
 		return ErrPaused
 	}
 	return nil
@@ -201,7 +201,7 @@ func (s *Service) compare(ctx context.Context, l *live, w *writer, in Incoming) 
 		return err
 	}
 	if !ok {
-		return fmt.Errorf("chunk %d of session %s: %w: its slot in the ledger is damaged", in.Index, l.id, ErrNotFound)
+		return fmt.Errorf("chunk %d of session %s is held, but its slot in the ledger is damaged", in.Index, l.id)
 	}
 	sum, err := s.receive(ctx, w, in, func([]byte, int64) error { return nil })
 	if err != nil {
