@@ -1,0 +1,220 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+// completion is one attempt to verify and publish an upload, which any number
+// of callers wait for.
+type completion struct {
+	want Digest
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// completionRetry is how long after a failure completion is tried again
+// without a client's asking.
+const completionRetry = 10 * time.Second
+
+// Complete verifies an upload and publishes its object, or waits for whoever
+// does already, and returns how it ended; completing again returns the same.
+// want is the digest that the caller expects; empty for none.
+//
+// On nil the object is published durably. session.ErrIncomplete where chunks
+// are missing; session.ErrMismatch where the object's digest is not want, which
+// changes nothing; session.ErrEnded where it ended without an object;
+// session.ErrPaused; the context's error where it takes longer than that: the
+// attempt goes on. Besides these, what Directory.Lookup returns.
+func (s *Service) Complete(ctx context.Context, name Name, want Digest) (Status, error) {
+	id, err := s.resolve(ctx, name)
+	if err != nil {
+		return Status{}, err
+	}
+	st, err := s.statusByID(id)
+	if err != nil {
+		return Status{}, err
+	}
+	if st.Result == nil {
+		if err := s.core.VerifyComplete(id); err != nil {
+			return st, err
+		}
+		if want != "" && st.Grant.Digest != "" && want != st.Grant.Digest {
+			return st, mismatch("the session's spec", st.Grant.Digest, want)
+		}
+		if err := s.attempt(ctx, id, want); err != nil {
+			return st, err
+		}
+		if st, err = s.statusByID(id); err != nil {
+			return Status{}, err
+		}
+	}
+	switch {
+	case st.Result == nil || st.Result.Reason != Published:
+		return st, &session.EndedError{Meta: st.Meta}
+	case want != "" && want != st.Result.Digest:
+		return st, mismatch("the object", st.Result.Digest, want)
+	}
+	return st, nil
+}
+
+// attempt starts an attempt to complete, or joins the one that is going on,
+// and waits for its end.
+func (s *Service) attempt(ctx context.Context, id session.ID, want Digest) error {
+	for {
+		c := s.startCompletion(id, want)
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if errors.Is(c.err, session.ErrMismatch) && c.want != want {
+			continue // it failed because of what another caller wanted
+		}
+		return c.err
+	}
+}
+
+func mismatch(whose string, is, want Digest) error {
+	return fmt.Errorf("%w: the digest of %s is %s, not %s", session.ErrMismatch, whose, is, want)
+}
+
+// completeIfDue starts completion where nothing but that is left to do.
+func (s *Service) completeIfDue(id session.ID) {
+	m, err := s.core.Get(id)
+	if err != nil || m.State != session.Open || m.Paused || !m.Complete() {
+		return
+	}
+	if g, err := grantOf(m); err != nil || g.Explicit {
+		return
+	}
+	s.startCompletion(id, "")
+}
+
+// startCompletion starts an attempt, or returns the one that is going on. The
+// session is sealed on return and not some time later, so that nothing ends an
+// upload any more whose object Recover found published.
+func (s *Service) startCompletion(id session.ID, want Digest) *completion {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.completions[id]; c != nil {
+		return c
+	}
+	c := &completion{want: want, done: make(chan struct{})}
+	s.completions[id] = c
+	sealed := s.core.Seal(id)
+	s.running.Go(func() {
+		c.err = s.complete(s.ctx, id, want, sealed)
+		if c.err != nil {
+			s.log.Warn("upload not completed", "uid", id, "error", c.err)
+		}
+		s.mu.Lock()
+		delete(s.completions, id)
+		delete(s.retries, id)
+		if c.err != nil {
+			s.retries[id] = s.clock.Now().Add(completionRetry)
+		}
+		s.mu.Unlock()
+		close(c.done)
+	})
+	return c
+}
+
+// awaitCompletion waits for the attempt that is going on, if there is one.
+func (s *Service) awaitCompletion(ctx context.Context, id session.ID) error {
+	s.mu.Lock()
+	c := s.completions[id]
+	s.mu.Unlock()
+	if c == nil {
+		return ctx.Err()
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// complete verifies and publishes, unless the session could not be sealed. It
+// ends here unless what went wrong may go right later.
+func (s *Service) complete(ctx context.Context, id session.ID, want Digest, sealed error) error {
+	switch {
+	case errors.Is(sealed, session.ErrEnded):
+		return nil // the caller looks at how
+	case sealed != nil:
+		return sealed
+	}
+	result, err := s.verifyAndPublish(ctx, id, want)
+	if err != nil {
+		return errors.Join(err, s.core.Unseal(id))
+	}
+	state := session.Finished
+	if result.Reason != Published {
+		state = session.Failed
+	}
+	// An error here leaves a session that has ended but is not settled. Its object is published
+	// durably, which is what completion promises; Tend settles the rest.
+	if err := s.core.Finish(ctx, id, state, result.encode()); err != nil {
+		s.log.Warn("upload not settled, will try again", "uid", id, "error", err)
+	}
+	st, err := s.statusByID(id)
+	if err != nil {
+		return err
+	}
+	s.ended(st)
+	return nil
+}
+
+// verifyAndPublish returns how the upload ends, or an error where it does not end.
+func (s *Service) verifyAndPublish(ctx context.Context, id session.ID, want Digest) (Result, error) {
+	st, err := s.statusByID(id)
+	if err != nil {
+		return Result{}, err
+	}
+	digest, err := s.frontier(id).digest(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	if st.Grant.Digest != "" && digest != st.Grant.Digest {
+		return Result{Reason: DigestMismatch, Message: fmt.Sprintf(
+			"the bytes received have digest %s, spec.digest is %s; create another session and send them again",
+			digest, st.Grant.Digest)}, nil
+	}
+	if want != "" && digest != want {
+		return Result{}, mismatch("the bytes received", digest, want)
+	}
+	err = s.publisher.Publish(ctx, id, st.Grant.Key, st.Grant.Replace, st.Grant.Attributes)
+	if result, terminal := publishFailure(st.Grant, err); terminal {
+		return result, nil
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	result := Result{Reason: Published, Digest: digest, Published: s.clock.Now()}
+	object, err := s.publisher.OpenObject(ctx, st.Grant.Key)
+	if err != nil {
+		// Somebody removed it already; it was published all the same, and Open will say so.
+		return result, nil
+	}
+	result.ModTime = object.ModTime()
+	return result, object.Close()
+}
+
+// publishFailure says how an upload ends that failed to publish with err, and
+// whether it ends: other errors may pass.
+func publishFailure(g Grant, err error) (Result, bool) {
+	switch {
+	case errors.Is(err, session.ErrExists):
+		return Result{Reason: KeyExists, Message: fmt.Sprintf(
+			"an object exists under key %q; choose another key, remove the object, or set conflictPolicy to Replace, in another session", g.Key)}, true
+	case errors.Is(err, session.ErrUnusableName):
+		return Result{Reason: KeyUnusable, Message: fmt.Sprintf(
+			"no object can be published under key %q: %v; choose another key in another session", g.Key, err)}, true
+	}
+	return Result{}, false
+}

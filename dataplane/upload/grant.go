@@ -1,0 +1,90 @@
+package upload
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+// Name is what clients call an upload by. Namespaces keep the names of
+// different tenants apart.
+type Name struct {
+	Namespace, Name string
+}
+
+// String is the name as people read it.
+func (n Name) String() string { return n.Namespace + "/" + n.Name }
+
+// Grant is what the control plane lets a client upload, and on what terms. All
+// but the timeouts and Suspended is fixed for one ID.
+type Grant struct {
+	// ID is the session's; a name that is used again comes with another.
+	ID session.ID
+	// Name is what clients call it by.
+	Name Name
+	// Key is where the object will appear; session.CheckName accepts it.
+	Key string
+	// Size is the exact size of the object, ChunkSize that of every chunk but the last, in bytes.
+	Size, ChunkSize int64
+	// Digest is what the object must have; empty where that is not known beforehand.
+	Digest Digest
+	// Replace replaces what is under the key; otherwise that is a failure.
+	Replace bool
+	// Explicit waits for Complete; otherwise the last chunk starts completion.
+	Explicit bool
+	// Attributes are kept with the object.
+	Attributes map[string]string
+	// IdleTimeout and Deadline end the upload, see session.Spec.
+	IdleTimeout time.Duration
+	Deadline    time.Time
+	// Suspended uploads keep what they hold and take no chunks.
+	Suspended bool
+}
+
+// terms is what of a grant the core carries as its payload.
+type terms struct {
+	Key        string            `json:"key"`
+	Digest     Digest            `json:"digest,omitempty"`
+	Replace    bool              `json:"replace,omitempty"`
+	Explicit   bool              `json:"explicit,omitempty"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+}
+
+// spec makes the core's spec of a grant. The namespace owns the session and
+// its name is the key by which the pending one is found again.
+func (g Grant) spec() (session.Spec, error) {
+	if err := session.CheckName(g.Key); err != nil {
+		return session.Spec{}, err
+	}
+	if g.Digest != "" {
+		if _, err := ParseDigest(string(g.Digest)); err != nil {
+			return session.Spec{}, err
+		}
+	}
+	payload, err := json.Marshal(terms{g.Key, g.Digest, g.Replace, g.Explicit, g.Attributes})
+	if err != nil {
+		return session.Spec{}, fmt.Errorf("%w: %w", session.ErrInvalid, err)
+	}
+	return session.Spec{
+		Owner: g.Name.Namespace, Key: g.Name.Name,
+		Size: g.Size, ChunkSize: g.ChunkSize,
+		IdleTimeout: g.IdleTimeout, Deadline: g.Deadline,
+		Payload: payload,
+	}, nil
+}
+
+// grantOf reads the grant back from what the core carries.
+func grantOf(m session.Meta) (Grant, error) {
+	var t terms
+	if err := json.Unmarshal(m.Spec.Payload, &t); err != nil {
+		return Grant{}, fmt.Errorf("payload of session %s: %w", m.ID, err)
+	}
+	return Grant{
+		ID: m.ID, Name: Name{Namespace: m.Spec.Owner, Name: m.Spec.Key},
+		Key: t.Key, Size: m.Spec.Size, ChunkSize: m.Spec.ChunkSize,
+		Digest: t.Digest, Replace: t.Replace, Explicit: t.Explicit, Attributes: t.Attributes,
+		IdleTimeout: m.Spec.IdleTimeout, Deadline: m.Spec.Deadline, Suspended: m.Paused,
+	}, nil
+}

@@ -1,0 +1,113 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+// PutChunk takes a chunk of an upload; see session.Service.PutChunk. On nil the chunk is
+// durable, and it reports whether it is new. Besides that method's errors: what Directory.Lookup returns.
+func (s *Service) PutChunk(ctx context.Context, name Name, in session.Incoming) (bool, error) {
+	id, err := s.resolve(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	added, err := s.core.PutChunk(ctx, id, in)
+	if err != nil || !added {
+		return added, err
+	}
+	s.frontier(id).follow(s.ctx, &s.running, s.hashing)
+	s.changed(name)
+	s.completeIfDue(id)
+	return true, nil
+}
+
+// Status returns what is known of an upload now, without waiting for a writer.
+// Errors are those of Directory.Lookup.
+func (s *Service) Status(ctx context.Context, name Name) (Status, error) {
+	id, err := s.resolve(ctx, name)
+	if err != nil {
+		return Status{}, err
+	}
+	return s.statusByID(id)
+}
+
+// Known returns the status of an upload that is known here by its ID, and
+// asks nobody. session.ErrNotFound.
+func (s *Service) Known(id session.ID) (Status, error) { return s.statusByID(id) }
+
+// Find returns the status of the upload that has the name here, and asks
+// nobody. session.ErrNotFound.
+func (s *Service) Find(name Name) (Status, error) {
+	s.mu.Lock()
+	id, ok := s.names[name]
+	s.mu.Unlock()
+	if !ok {
+		return Status{}, fmt.Errorf("%w: upload %s", session.ErrNotFound, name)
+	}
+	return s.statusByID(id)
+}
+
+// All returns the IDs of all uploads that are known here, ended ones too.
+func (s *Service) All() []session.ID {
+	var ids []session.ID
+	for m := range s.core.All(session.Everyone) {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// Missing returns the first ranges of chunks that an upload lacks, at most
+// limit of them, and how many it lacks in all.
+func (s *Service) Missing(id session.ID, limit int) ([]session.Range, int, error) {
+	return s.core.Missing(id, limit)
+}
+
+// Abort ends an upload at a client's wish; aborting what a client aborted is
+// no error. session.ErrEnded where it ended in another way.
+func (s *Service) Abort(ctx context.Context, name Name) error {
+	id, err := s.resolve(ctx, name)
+	if err != nil {
+		return err
+	}
+	st, err := s.Cancel(ctx, id, ClientAborted, "a client aborted the upload")
+	if err != nil {
+		return err
+	}
+	if st.Result.Reason != ClientAborted {
+		return &session.EndedError{Meta: st.Meta}
+	}
+	return nil
+}
+
+// Open opens the object that an upload published; the caller closes it.
+// ErrNotPublished where it published none, ErrReplaced where something else
+// is under the key by now.
+func (s *Service) Open(ctx context.Context, name Name) (session.Object, Status, error) {
+	id, err := s.resolve(ctx, name)
+	if err != nil {
+		return nil, Status{}, err
+	}
+	st, err := s.statusByID(id)
+	if err != nil {
+		return nil, Status{}, err
+	}
+	if st.Result == nil || st.Result.Reason != Published {
+		return nil, st, ErrNotPublished
+	}
+	object, err := s.publisher.OpenObject(ctx, st.Grant.Key)
+	if errors.Is(err, session.ErrNotFound) {
+		return nil, st, ErrReplaced
+	}
+	if err != nil {
+		return nil, st, err
+	}
+	if object.Size() != st.Grant.Size || !object.ModTime().Equal(st.Result.ModTime) {
+		_ = object.Close() // it was only opened
+		return nil, st, ErrReplaced
+	}
+	return object, st, nil
+}

@@ -1,0 +1,242 @@
+package upload_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+	"testing"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/sink/file"
+)
+
+var (
+	errBroken   = errors.New("the volume is broken")
+	errPowerCut = errors.New("the power is cut")
+)
+
+const forEver = -1
+
+// volume is the file sink, which breaks on demand.
+type volume struct {
+	tb   testing.TB
+	sink *file.Sink
+
+	using sync.RWMutex // held for reading while the sink works
+	lost  bool
+
+	mu     sync.Mutex
+	faults map[string]*fault
+	gates  map[string]*gate
+	calls  map[string]int
+}
+
+type fault struct {
+	skip, times int
+	after       bool
+}
+
+// gate holds one call back until it is opened.
+type gate struct {
+	arrived chan struct{}
+	opened  chan struct{}
+}
+
+func (g *gate) open() { close(g.opened) }
+
+func openVolume(tb testing.TB, root string) *volume {
+	tb.Helper()
+	sink, err := file.Open(root)
+	if err != nil {
+		tb.Fatalf("open the volume: %v", err)
+	}
+	return &volume{tb: tb, sink: sink, faults: map[string]*fault{}, gates: map[string]*gate{}, calls: map[string]int{}}
+}
+
+// cut ends whatever uses the volume, as the end of its process does.
+func (v *volume) cut() {
+	v.using.Lock()
+	defer v.using.Unlock()
+	if v.lost {
+		return
+	}
+	v.lost = true
+	if err := v.sink.Close(); err != nil {
+		v.tb.Errorf("close the volume: %v", err)
+	}
+}
+
+// fail makes calls of a method fail before they do anything.
+func (v *volume) fail(method string, times int) { v.setFault(method, &fault{times: times}) }
+
+// failAfter makes calls of a method do their work and then fail.
+func (v *volume) failAfter(method string, times int) {
+	v.setFault(method, &fault{times: times, after: true})
+}
+
+// failOnceAfter makes one call of a method fail after so many that don't.
+func (v *volume) failOnceAfter(method string, skip int) {
+	v.setFault(method, &fault{skip: skip, times: 1})
+}
+
+// heal makes all methods work again.
+func (v *volume) heal() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	clear(v.faults)
+}
+
+func (v *volume) setFault(method string, f *fault) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.faults[method] = f
+}
+
+// hold holds the next call of a method back.
+func (v *volume) hold(method string) *gate {
+	g := &gate{arrived: make(chan struct{}), opened: make(chan struct{})}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.gates[method] = g
+	return g
+}
+
+// count is how many times a method was called.
+func (v *volume) count(method string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.calls[method]
+}
+
+func (v *volume) do(method string, call func() error) error {
+	v.mu.Lock()
+	v.calls[method]++
+	g := v.gates[method]
+	delete(v.gates, method)
+	before, after := false, false
+	if f := v.faults[method]; f != nil {
+		switch {
+		case f.skip > 0:
+			f.skip--
+		case f.times != 0:
+			before, after = !f.after, f.after
+			if f.times > 0 {
+				f.times--
+			}
+		}
+	}
+	v.mu.Unlock()
+	if g != nil {
+		close(g.arrived)
+		<-g.opened
+	}
+	if before {
+		return errBroken
+	}
+	v.using.RLock()
+	defer v.using.RUnlock()
+	if v.lost {
+		return errPowerCut
+	}
+	if err := call(); err != nil {
+		return err
+	}
+	if after {
+		return errBroken
+	}
+	return nil
+}
+
+func (v *volume) Create(ctx context.Context, r session.Record) error {
+	return v.do("Create", func() error { return v.sink.Create(ctx, r) })
+}
+
+func (v *volume) Open(ctx context.Context, id session.ID) (opened session.Staged, err error) {
+	err = v.do("Open", func() error {
+		opened, err = v.sink.Open(ctx, id)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &staged{Staged: opened, volume: v}, nil
+}
+
+func (v *volume) Slot(ctx context.Context, id session.ID, index int) (slot session.Slot, held bool, err error) {
+	err = v.do("Slot", func() error {
+		slot, held, err = v.sink.Slot(ctx, id, index)
+		return err
+	})
+	return slot, held, err
+}
+
+func (v *volume) SaveRecord(ctx context.Context, r session.Record) error {
+	return v.do("SaveRecord", func() error { return v.sink.SaveRecord(ctx, r) })
+}
+
+func (v *volume) Free(ctx context.Context, id session.ID) error {
+	return v.do("Free", func() error { return v.sink.Free(ctx, id) })
+}
+
+func (v *volume) Remove(ctx context.Context, id session.ID) error {
+	return v.do("Remove", func() error { return v.sink.Remove(ctx, id) })
+}
+
+func (v *volume) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] {
+	return v.sink.Recover(ctx)
+}
+
+func (v *volume) Space(ctx context.Context) (session.Space, error) { return v.sink.Space(ctx) }
+
+func (v *volume) Publish(ctx context.Context, id session.ID, name string, replace bool, attributes map[string]string) error {
+	return v.do("Publish", func() error { return v.sink.Publish(ctx, id, name, replace, attributes) })
+}
+
+func (v *volume) Published(ctx context.Context, id session.ID, name string) (published bool, err error) {
+	err = v.do("Published", func() error {
+		published, err = v.sink.Published(ctx, id, name)
+		return err
+	})
+	return published, err
+}
+
+func (v *volume) Lookup(ctx context.Context, name string) error {
+	return v.do("Lookup", func() error { return v.sink.Lookup(ctx, name) })
+}
+
+func (v *volume) OpenObject(ctx context.Context, name string) (object session.Object, err error) {
+	err = v.do("OpenObject", func() error {
+		object, err = v.sink.OpenObject(ctx, name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return object, nil
+}
+
+type staged struct {
+	session.Staged
+	volume *volume
+}
+
+func (s *staged) ReadAt(b []byte, offset int64) (n int, err error) {
+	err = s.volume.do("ReadAt", func() error {
+		n, err = s.Staged.ReadAt(b, offset)
+		return err
+	})
+	return n, err
+}
+
+func (s *staged) WriteAt(b []byte, offset int64) (n int, err error) {
+	err = s.volume.do("WriteAt", func() error {
+		n, err = s.Staged.WriteAt(b, offset)
+		return err
+	})
+	return n, err
+}
+
+func (s *staged) Commit(ctx context.Context, index int, offset int64, slot session.Slot) error {
+	return s.volume.do("Commit", func() error { return s.Staged.Commit(ctx, index, offset, slot) })
+}
