@@ -46,10 +46,10 @@ var house = []room{
 	{path: "dataplane/session"},
 	{path: "dataplane/sink/file", rooms: []string{"dataplane/session"}, libraries: []string{"golang.org/x/sys"}},
 	{path: "dataplane/sink/sinktest", rooms: []string{"dataplane/session"}},
-	{path: "dataplane/upload", rooms: []string{"dataplane/session"}, libraries: []string{"github.com/minio/crc64nvme"}},
+	{path: "dataplane/upload", rooms: []string{"dataplane/session"}},
 	{
 		path: "dataplane/chunkapi", rooms: []string{"dataplane/upload", "dataplane/session"},
-		libraries: []string{"github.com/dunglas/httpsfv"},
+		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme"},
 	},
 	{
 		path: "dataplane/cluster", rooms: []string{"dataplane/upload", "dataplane/session", "api/..."},

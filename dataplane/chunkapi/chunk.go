@@ -1,0 +1,122 @@
+package chunkapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/upload"
+)
+
+// Stored tells of a chunk that was taken.
+type Stored struct {
+	// Index is the chunk's.
+	Index int `json:"index"`
+	// State is ChunkStored, or ChunkHeld where the same bytes were held already.
+	State ChunkState `json:"state"`
+}
+
+// ChunkState is what became of a chunk.
+type ChunkState string
+
+// The states of a chunk.
+const (
+	ChunkStored ChunkState = "stored"
+	ChunkHeld   ChunkState = "held"
+)
+
+// putChunk takes a chunk. All that can be known without reading the body is
+// checked before, so that a client which waits for 100 Continue need not send it.
+func (a *api) putChunk(w http.ResponseWriter, r *http.Request, name upload.Name) error {
+	index, err := parseIndex(r.PathValue("index"))
+	if err != nil {
+		return err
+	}
+	if r.ContentLength < 0 || r.ContentLength == 0 && r.Header.Get("Content-Length") == "" {
+		return refuse(CodeLengthRequired, "")
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" {
+		return refuse(CodeUnsupportedEncoding, "the chunk has Content-Encoding %q", coding)
+	}
+	checks, err := contentChecks(r.Header)
+	if err != nil {
+		return err
+	}
+	st, err := a.uploads.Status(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	if err := fits(st, index, r.ContentLength); err != nil {
+		return err
+	}
+	if !a.chunks.enter() {
+		return refuse(CodeBusy, "%d chunks are being received, which is the most that are at once", cap(a.chunks))
+	}
+	defer a.chunks.leave()
+	added, err := a.receive(w, r, name, index, checks)
+	if err != nil {
+		return err
+	}
+	if !added {
+		writeJSON(w, http.StatusOK, Stored{index, ChunkHeld})
+		return nil
+	}
+	writeJSON(w, http.StatusCreated, Stored{index, ChunkStored})
+	return nil
+}
+
+// receive lets the chunk in, as soon as no other request is writing it.
+func (a *api) receive(w http.ResponseWriter, r *http.Request, name upload.Name, index int, checks []session.Check) (bool, error) {
+	// net/http cancels the request's context when the client goes after its last byte, or only
+	// says that it will send no more. By then the chunk is worth keeping.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	// Before the first byte is read nobody would notice that the client is gone.
+	turn := time.AfterFunc(a.idle, cancel)
+	defer turn.Stop()
+	body := newIncomingBody(w, r, a.idle, turn.Stop)
+	added, err := a.uploads.PutChunk(ctx, name, session.Incoming{
+		Index: index, Length: r.ContentLength, Body: body, Interrupt: body.Interrupt, Checks: checks,
+	})
+	body.release(w, r)
+	if err != nil && ctx.Err() != nil {
+		return false, refuse(CodeBusy, "another request has been sending chunk %d for %s", index, a.idle)
+	}
+	return added, err
+}
+
+// parseIndex reads the index of a chunk as it is in a path: one index, one path.
+func parseIndex(s string) (int, error) {
+	index, err := strconv.Atoi(s)
+	if err != nil || strconv.Itoa(index) != s || index < 0 || index >= session.MaxChunks {
+		return 0, refuse(CodeInvalidChunkIndex, "the index is not a decimal number from 0 to %d without leading zeros", session.MaxChunks-1)
+	}
+	return index, nil
+}
+
+// fits returns why a chunk of so many bytes has no place in the upload, or nil.
+func fits(st upload.Status, index int, length int64) error {
+	if st.Result != nil && st.Result.Reason != upload.Published {
+		return &session.EndedError{Meta: st.Meta} // whatever the chunk is
+	}
+	total := st.Meta.Spec.Chunks()
+	_, want, err := st.Meta.Spec.Extent(index)
+	if err != nil {
+		no := refuse(CodeInvalidChunkIndex, "there is no chunk %d, the session has %d", index, total)
+		no.members.TotalChunks = &total
+		return no
+	}
+	var no *refusal
+	switch {
+	case length == want:
+		return nil
+	case length > want:
+		no = refuse(CodeChunkTooLarge, "chunk %d has %d bytes, not %d", index, want, length)
+	default:
+		no = refuse(CodeWrongChunkLength, "chunk %d has %d bytes, not %d", index, want, length)
+	}
+	no.members.ExpectedBytes = &want
+	return no
+}

@@ -1,0 +1,66 @@
+package chunkapi
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/upload"
+)
+
+// maxCompleteBody bounds the body of a request to complete in bytes. It has no
+// meaning, but some clients can't post without one.
+const maxCompleteBody = 4 << 10
+
+// completePoll is after how many seconds to ask again while an upload is verified.
+const completePoll = "1"
+
+func (a *api) complete(w http.ResponseWriter, r *http.Request, name upload.Name) error {
+	want, err := wantedDigest(r.Header)
+	if err != nil {
+		return err
+	}
+	if err := a.skipBody(w, r); err != nil {
+		return err
+	}
+	// It may have to be asked for, which is no part of the wait below.
+	if _, err := a.uploads.Status(r.Context(), name); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), a.completeWait)
+	defer cancel()
+	st, err := a.uploads.Complete(ctx, name, want)
+	if err == nil {
+		return a.writeStatus(w, http.StatusOK, st)
+	}
+	if ctx.Err() == nil || r.Context().Err() != nil {
+		return err
+	}
+	if st, err = a.uploads.Status(r.Context(), name); err != nil {
+		return err
+	}
+	w.Header().Set("Retry-After", completePoll)
+	return a.writeStatus(w, http.StatusAccepted, st)
+}
+
+// skipBody reads a body that has no meaning to its end, after which net/http
+// watches whether the client is still there.
+func (a *api) skipBody(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil // net/http watches already, and its deadline is not ours
+	}
+	if r.ContentLength > maxCompleteBody {
+		return refuse(CodeBodyTooLarge, "")
+	}
+	body := newIncomingBody(w, r, a.idle, func() bool { return true })
+	defer body.release(w, r)
+	switch n, err := io.Copy(io.Discard, io.LimitReader(body, maxCompleteBody+1)); {
+	case err != nil:
+		return fmt.Errorf("%w: %w", session.ErrBody, err)
+	case n > maxCompleteBody:
+		return refuse(CodeBodyTooLarge, "")
+	}
+	return nil
+}

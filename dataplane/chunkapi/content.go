@@ -1,0 +1,63 @@
+package chunkapi
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/slipway-dev/slipway/dataplane/upload"
+)
+
+func (a *api) getContent(w http.ResponseWriter, r *http.Request, name upload.Name) error {
+	object, st, err := a.uploads.Open(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = object.Close() }() // it was only read
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Cache-Control", "private, no-cache") // the session may be deleted, and its name used again
+	h.Set("ETag", fmt.Sprintf("%q", st.Result.Digest))
+	h.Set(reprDigestHeader, formatDigest(st.Result.Digest))
+	http.ServeContent(&contentReply{ResponseWriter: w, fail: func(status int) {
+		a.failContent(w, r, status)
+	}}, r, "", object.ModTime(), object)
+	return nil
+}
+
+// failContent says as a problem what http.ServeContent says in its own words.
+func (a *api) failContent(w http.ResponseWriter, r *http.Request, status int) {
+	w.Header().Del(reprDigestHeader) // it is not about the problem
+	switch status {
+	case http.StatusRequestedRangeNotSatisfiable:
+		a.fail(w, r, refuse(CodeInvalidRange, ""))
+	case http.StatusPreconditionFailed:
+		a.fail(w, r, refuse(CodePreconditionFailed, ""))
+	default:
+		a.fail(w, r, fmt.Errorf("serving an object failed with status %d", status))
+	}
+}
+
+// contentReply is the response that http.ServeContent writes to, but for its errors.
+type contentReply struct {
+	http.ResponseWriter
+	fail   func(status int)
+	failed bool
+}
+
+// WriteHeader sends the header, or fails.
+func (w *contentReply) WriteHeader(status int) {
+	if status < http.StatusBadRequest {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.failed = true
+	w.fail(status)
+}
+
+// Write writes what is no error.
+func (w *contentReply) Write(p []byte) (int, error) {
+	if w.failed {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}

@@ -1,0 +1,157 @@
+package chunkapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// errInterrupted is what reading a body that was interrupted returns.
+var errInterrupted = errors.New("the request was interrupted")
+
+// maxRenewalInterval bounds how often a deadline is set anew: not for each block.
+const maxRenewalInterval = time.Second
+
+// renewalInterval is how long a deadline is left as it is. It is a small part
+// of the timeout, so that who is idle gets almost all of it.
+func renewalInterval(idle time.Duration) time.Duration { return min(maxRenewalInterval, idle/8) }
+
+// incomingBody is the body of a request whose read deadline moves on while
+// bytes arrive, so that a slow sender goes on and a dead one is found. Read is
+// called from one goroutine, Interrupt from any and at any time.
+//
+// Make it with newIncomingBody, and release it before the request is answered.
+type incomingBody struct {
+	body        io.Reader
+	setDeadline func(time.Time)
+	idle        time.Duration
+	begin       func() bool
+
+	mu      sync.Mutex
+	renewed time.Time
+	err     error // set once; no deadline is set any more
+}
+
+// newIncomingBody is the body of r. The first Read calls begin, and fails
+// where that returns false.
+func newIncomingBody(w http.ResponseWriter, r *http.Request, idle time.Duration, begin func() bool) *incomingBody {
+	control := http.NewResponseController(w)
+	return &incomingBody{
+		body: r.Body, idle: idle, begin: begin,
+		// A connection that has no deadlines is not one that can hang, and one that is closed
+		// fails its next Read anyway.
+		setDeadline: func(t time.Time) { _ = control.SetReadDeadline(t) },
+	}
+}
+
+// Read reads from the body. After an error it returns only that.
+func (b *incomingBody) Read(p []byte) (int, error) {
+	if err := b.renew(); err != nil {
+		return 0, err
+	}
+	n, err := b.body.Read(p)
+	if err != nil {
+		b.end(err)
+	}
+	return n, err
+}
+
+func (b *incomingBody) renew() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil && b.renewed.IsZero() && !b.begin() {
+		b.err = errInterrupted
+	}
+	if b.err != nil {
+		return b.err
+	}
+	if now := time.Now(); now.Sub(b.renewed) >= renewalInterval(b.idle) {
+		b.renewed = now
+		b.setDeadline(now.Add(b.idle))
+	}
+	return nil
+}
+
+// end makes err what Read returns from now on, and lets go of the deadline: after the body net/http reads
+// on to find out whether the client is there, and the next request is none of this one's business.
+func (b *incomingBody) end(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// Interrupt makes a Read that hangs return, and every later one fail. Where
+// the body has come to its end nothing happens.
+func (b *incomingBody) Interrupt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err != nil {
+		return
+	}
+	b.err = errInterrupted
+	b.setDeadline(time.Unix(1, 0))
+}
+
+// release tells that the body is not read any more. The connection is only
+// good for another request where the body came to its end or was not touched
+// at all (then net/http decides).
+func (b *incomingBody) release(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	untouched := b.err == nil && b.renewed.IsZero()
+	if !untouched && !errors.Is(b.err, io.EOF) && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
+	if b.err == nil {
+		b.err = http.ErrBodyReadAfterClose
+	}
+}
+
+// reply is a response whose write deadline moves on while bytes are taken.
+type reply struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	idle    time.Duration
+	renewed time.Time
+	begun   bool
+}
+
+func newReply(w http.ResponseWriter, idle time.Duration) *reply {
+	return &reply{ResponseWriter: w, control: http.NewResponseController(w), idle: idle}
+}
+
+// Unwrap is for http.ResponseController.
+func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader renews the deadline and sends the header. Before net/http does
+// so it may read what is left of the body, until the read deadline.
+func (w *reply) WriteHeader(status int) {
+	w.begun = true
+	w.renew(2 * w.idle)
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write renews the deadline and writes. The last renewal serves for what
+// net/http still has to send when the handler has returned.
+func (w *reply) Write(p []byte) (int, error) {
+	w.begun = true
+	w.renew(w.idle)
+	return w.ResponseWriter.Write(p)
+}
+
+func (w *reply) renew(d time.Duration) {
+	if now := time.Now(); now.Sub(w.renewed) >= renewalInterval(w.idle) {
+		w.renewed = now
+		// See newIncomingBody.
+		_ = w.control.SetWriteDeadline(now.Add(d))
+	}
+}
+
+func (w *reply) setReadDeadline(t time.Time) {
+	// See newIncomingBody.
+	_ = w.control.SetReadDeadline(t)
+}

@@ -1,0 +1,17 @@
+// Package chunkapi is the native chunk protocol: HTTP over upload.Service.
+//
+// The base path is /v1/namespaces/{namespace}/uploadsessions/{name}.
+//
+//	PUT    .../chunks/{index}  one chunk; 201 new, 200 held already
+//	GET    ...                 live status (HEAD: its headers)
+//	POST   .../complete        verify and publish; 200, or 202 while that goes on
+//	GET    .../content         the published object, with Range
+//	DELETE ...                 abort; 204
+//
+// Every error is an RFC 9457 problem with a stable code. The one table in
+// problem.go maps errors to statuses, codes and what to do next.
+//
+// What may not enter: deciding anything about uploads (that is package
+// upload's), files, Kubernetes, and who the caller is (that is package auth's,
+// whose handler stands in front of this one).
+package chunkapi

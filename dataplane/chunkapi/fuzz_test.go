@@ -1,0 +1,123 @@
+package chunkapi
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/upload"
+)
+
+// FuzzChunkIndex: an index has one spelling.
+func FuzzChunkIndex(f *testing.F) {
+	for _, seed := range []string{"", "0", "00", "1", "01", "-0", "-1", "+1", "99999", "100000", "1_0", "0x1", "1e1", "9223372036854775808", "١", " 1", "1\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		index, err := parseIndex(s)
+		if err == nil && (fmt.Sprint(index) != s || index < 0 || index >= session.MaxChunks) {
+			t.Errorf("%q is read as %d", s, index)
+		}
+		if want, e := strconv.ParseUint(s, 10, 16); err != nil && e == nil && fmt.Sprint(want) == s {
+			t.Errorf("%q is refused: %v", s, err)
+		}
+	})
+}
+
+// FuzzHandler: no request panics, gets 500 or an error that is no problem, or
+// changes a session unless it is a valid chunk, a completion or an abort.
+func FuzzHandler(f *testing.F) {
+	session0, one := base("obj"), base("obj")+"/chunks/1"
+	for _, seed := range []struct{ method, target, headers, body string }{
+		{"PUT", one, "", "4567"},
+		{"PUT", one, "Content-Digest: crc32c=:AAAAAA==:", "4567"},
+		{"PUT", one, "Content-Length: 4\nContent-Encoding: gzip", "4567"},
+		{"PUT", base("obj") + "/chunks/2", "Expect: 100-continue", "89"},
+		{"PUT", one, "Transfer-Encoding: chunked", "4567"},
+		{"POST", session0 + "/complete", "Transfer-Encoding: chunked", "4567"},
+		{"PUT", base("obj") + "/chunks/01", "", "4567"},
+		{"PUT", base("obj") + "/chunks/%31", "", "4567"},
+		{"GET", session0, "X-Request-Id: a b", ""},
+		{"HEAD", session0, "", ""},
+		{"DELETE", session0, "", "x"},
+		{"POST", session0 + "/complete", "Repr-Digest: sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:", "{}"},
+		{"GET", session0 + "/content", "Range: bytes=0-1,2-3", ""},
+		{"GET", "/v1/namespaces/ml/uploadsessions/ended/content", "Range: bytes=5-\nIf-Match: x", ""},
+		{"PUT", "/v1/namespaces/ml/uploadsessions/ended/chunks/0", "", "4567"},
+		{"DELETE", "/v1/namespaces/ml/uploadsessions/ended", "", ""},
+		{"OPTIONS", "*", "", ""},
+		{"CONNECT", "host:80", "", ""},
+		{"CONNECT", session0, "", ""},
+		{"GET", "//", "", ""},
+		{"GET", "/v1/../v1/namespaces/ml/uploadsessions/obj", "", ""},
+		{"GET", "/v1/namespaces/ml/uploadsessions/..%2fobj", "", ""},
+		{"PATCH", session0 + "/", "", ""},
+	} {
+		f.Add(seed.method, seed.target, seed.headers, []byte(seed.body))
+	}
+	w := newWorld(f, options{})
+	publish(w, "ended", []byte("0123"))
+	var name upload.Name
+	fresh := func() {
+		name = w.accepted("obj", 10, 4)
+		w.put("obj", 0, []byte("0123"))
+	}
+	fresh()
+	f.Fuzz(func(t *testing.T, method, target, headers string, body []byte) {
+		u, err := url.ParseRequestURI(target)
+		if err != nil || method == "" {
+			t.Skip() // net/http refuses it before the handler
+		}
+		r := httptest.NewRequest(http.MethodGet, "/", bytes.NewReader(body)).WithContext(t.Context())
+		r.Method, r.URL, r.RequestURI = method, u, target
+		r.Header.Set("Content-Length", fmt.Sprint(len(body)))
+		for line := range strings.Lines(headers) {
+			if field, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+				r.Header.Add(field, strings.TrimSpace(value))
+			}
+		}
+		if r.Header.Get("Transfer-Encoding") != "" {
+			r.ContentLength = -1
+		}
+		w.t = t
+		before := w.meta(name)
+		recorder := httptest.NewRecorder()
+		w.handler.ServeHTTP(recorder, r)
+		after := w.meta(name)
+		code := recorder.Code
+		if code == http.StatusInternalServerError {
+			t.Errorf("500: %s", recorder.Body)
+		}
+		if code >= 300 && code != http.StatusNotModified {
+			if recorder.Header().Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%d %s: %s", code, recorder.Header().Get("Content-Type"), recorder.Body)
+			}
+		}
+		if before.State == after.State && before.HeldChunks == after.HeldChunks {
+			return
+		}
+		path, is := strings.CutPrefix(u.Path, session0)
+		switch {
+		case is && method == http.MethodDelete && path == "" && code == http.StatusNoContent:
+		case is && method == http.MethodPost && path == "/complete" && before.Complete() && code == http.StatusOK:
+		case is && method == http.MethodPut && strings.HasPrefix(path, "/chunks/") && code == http.StatusCreated && after.HeldBytes == before.HeldBytes+int64(len(body)):
+		default:
+			t.Errorf("%s %s with status %d changed the session from %+v to %+v", method, target, code, before, after)
+		}
+		if after.State.Ended() {
+			if err := w.uploads.Forget(t.Context(), after.ID); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.removeObject("obj"); err != nil {
+				t.Fatal(err)
+			}
+			fresh()
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package chunkapi
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"path"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/upload"
+)
+
+// Config is what New makes a handler of.
+type Config struct {
+	// Uploads is what the protocol speaks to.
+	Uploads *upload.Service
+	// MaxConcurrentChunks bounds the chunk requests that are served at once, and with them the
+	// memory that chunks take; 0 is DefaultMaxConcurrentChunks.
+	MaxConcurrentChunks int
+	// IdleTimeout is how long a client may neither send nor take a byte while it should; 0 is
+	// DefaultIdleTimeout.
+	IdleTimeout time.Duration
+	// CompleteWait is how long a request to complete or to abort waits for the verification that
+	// is going on; 0 is DefaultCompleteWait.
+	CompleteWait time.Duration
+	// Log is told what clients are not; nil is slog.Default.
+	Log *slog.Logger
+}
+
+// Defaults of Config.
+const (
+	DefaultMaxConcurrentChunks = 64
+	DefaultIdleTimeout         = time.Minute
+	DefaultCompleteWait        = 10 * time.Second
+)
+
+const (
+	basePath        = "/v1/namespaces/{namespace}/uploadsessions/{name}"
+	requestIDHeader = "X-Request-Id"
+	maxRequestID    = 128
+)
+
+type api struct {
+	uploads      *upload.Service
+	chunks       limiter
+	idle         time.Duration
+	completeWait time.Duration
+	log          *slog.Logger
+	mux          *http.ServeMux
+}
+
+// endpoint serves one call. It returns an error only where it wrote nothing.
+type endpoint func(w http.ResponseWriter, r *http.Request, name upload.Name) error
+
+// New returns the handler of the protocol. It answers every path: one that is
+// not of the protocol gets a problem too.
+func New(c Config) http.Handler {
+	a := &api{
+		uploads:      c.Uploads,
+		chunks:       newLimiter(cmp.Or(c.MaxConcurrentChunks, DefaultMaxConcurrentChunks)),
+		idle:         cmp.Or(c.IdleTimeout, DefaultIdleTimeout),
+		completeWait: cmp.Or(c.CompleteWait, DefaultCompleteWait),
+		log:          cmp.Or(c.Log, slog.Default()),
+		mux:          http.NewServeMux(),
+	}
+	// ServeMux lets HEAD in wherever GET is.
+	a.route(basePath, map[string]endpoint{http.MethodGet: a.getStatus, http.MethodDelete: a.abort})
+	a.route(basePath+"/chunks/{index}", map[string]endpoint{http.MethodPut: a.putChunk})
+	a.route(basePath+"/complete", map[string]endpoint{http.MethodPost: a.complete})
+	a.route(basePath+"/content", map[string]endpoint{http.MethodGet: a.getContent})
+	a.mux.HandleFunc("/", a.unknownPath)
+	return a
+}
+
+// route registers the methods of one path, and what any other method gets.
+func (a *api) route(pattern string, methods map[string]endpoint) {
+	for method, serve := range methods {
+		a.mux.HandleFunc(method+" "+pattern, func(w http.ResponseWriter, r *http.Request) {
+			name, err := nameOf(r)
+			if err == nil {
+				err = serve(w, r, name)
+			}
+			if err != nil {
+				a.fail(w, r, err)
+			}
+		})
+	}
+	allowed := slices.Sorted(maps.Keys(methods))
+	if methods[http.MethodGet] != nil {
+		allowed = append(allowed, http.MethodHead)
+	}
+	allow := strings.Join(allowed, ", ")
+	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		a.fail(w, r, refuse(CodeMethodNotAllowed, "%s is not among %s", r.Method, allow))
+	})
+}
+
+func (a *api) unknownPath(w http.ResponseWriter, r *http.Request) {
+	a.fail(w, r, refuse(CodeNotFound, ""))
+}
+
+// ServeHTTP serves one request.
+func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w := newReply(rw, a.idle)
+	id := r.Header.Get(requestIDHeader)
+	if !saneRequestID(id) {
+		id = rand.Text()
+	}
+	w.Header().Set(requestIDHeader, id)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.ContentLength != 0 {
+		// Whoever refuses a request leaves its body to net/http, which reads some of it on.
+		w.setReadDeadline(time.Now().Add(a.idle))
+	}
+	defer a.recoverPanic(w, r)
+	// ServeMux would redirect a path that is not clean, with an answer that is no problem.
+	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p {
+		a.unknownPath(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+func (a *api) recoverPanic(w *reply, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(v)
+	}
+	a.log.ErrorContext(r.Context(), "request panicked", "panic", v, "stack", string(debug.Stack()),
+		"method", r.Method, "path", r.URL.Path, "requestID", w.Header().Get(requestIDHeader))
+	if w.begun {
+		// The client must not take what it got for the whole.
+		panic(http.ErrAbortHandler)
+	}
+	writeProblem(w, r, kindWith(CodeInternal), "", Members{})
+}
+
+// saneRequestID reports whether a client's request ID may be logged and sent back.
+func saneRequestID(id string) bool {
+	if id == "" || len(id) > maxRequestID {
+		return false
+	}
+	for _, c := range []byte(id) {
+		if !isAlphanumeric(c) && (c < 'A' || c > 'Z') && !strings.ContainsRune("-_.:/+=", rune(c)) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,382 @@
+package chunkapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/upload"
+)
+
+// Code says what is wrong, for programs. It is stable.
+type Code string
+
+// The codes.
+const (
+	CodeInvalidName         Code = "invalid-name"
+	CodeInvalidChunkIndex   Code = "invalid-chunk-index"
+	CodeWrongChunkLength    Code = "wrong-chunk-length"
+	CodeInvalidDigest       Code = "invalid-digest"
+	CodeUnsupportedDigest   Code = "unsupported-digest"
+	CodeIncompleteBody      Code = "incomplete-body"
+	CodeNotFound            Code = "not-found"
+	CodeUnknownSession      Code = "unknown-session"
+	CodeNotPublished        Code = "not-published"
+	CodeMethodNotAllowed    Code = "method-not-allowed"
+	CodeRequestTimeout      Code = "request-timeout"
+	CodeChunkConflict       Code = "chunk-conflict"
+	CodeSuperseded          Code = "superseded"
+	CodeIncomplete          Code = "incomplete"
+	CodeKeyExists           Code = "key-exists"
+	CodeAlreadyEnded        Code = "already-ended"
+	CodeSessionEnded        Code = "session-ended"
+	CodeObjectReplaced      Code = "object-replaced"
+	CodeLengthRequired      Code = "length-required"
+	CodePreconditionFailed  Code = "precondition-failed"
+	CodeChunkTooLarge       Code = "chunk-too-large"
+	CodeBodyTooLarge        Code = "body-too-large"
+	CodeUnsupportedEncoding Code = "unsupported-encoding"
+	CodeInvalidRange        Code = "invalid-range"
+	CodeMisdirected         Code = "misdirected"
+	CodeDigestMismatch      Code = "digest-mismatch"
+	CodeNotAdmitted         Code = "not-admitted"
+	CodeSuspended           Code = "suspended"
+	CodeBusy                Code = "busy"
+	CodeCompleting          Code = "completing"
+	CodeUnavailable         Code = "unavailable"
+	CodeVolumeFull          Code = "volume-full"
+	CodeInternal            Code = "internal"
+)
+
+// typePrefix and a code make the type of a problem.
+const typePrefix = "urn:slipway:problem:"
+
+// Problem is the body of every error, as RFC 9457 has it.
+type Problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	// Detail says what is wrong with this request.
+	Detail   string `json:"detail,omitempty"`
+	Instance string `json:"instance,omitempty"`
+	Code     Code   `json:"code"`
+	// Next says what to do about it.
+	Next string `json:"next"`
+	Members
+}
+
+// Members are what some problems have besides.
+type Members struct {
+	// Missing and MissingChunks are those of Status, where chunks are missing.
+	Missing       []Range `json:"missing,omitempty"`
+	MissingChunks int     `json:"missingChunks,omitempty"`
+	// Result is how the upload ended, where it has.
+	Result *Result `json:"result,omitempty"`
+	// ExpectedBytes is how long the chunk has to be, where it is not.
+	ExpectedBytes *int64 `json:"expectedBytes,omitempty"`
+	// TotalChunks is how many chunks there are, where the index is none of them.
+	TotalChunks *int `json:"totalChunks,omitempty"`
+}
+
+// kind is one row of the table.
+type kind struct {
+	code   Code
+	status int
+	title  string
+	next   string
+	// retryAfter is the Retry-After header in seconds, where trying again helps.
+	retryAfter int
+	// when are the errors that a problem of this kind comes from: an error that is all of them.
+	when []error
+	// end is the end of an upload that makes problems of this kind of all later requests.
+	end upload.Reason
+	// says is whether the text of such an error is meant for clients; other texts could tell
+	// of what is inside, and are not sent.
+	says bool
+}
+
+// kinds is the table of problems. An error is of the first kind that it fits.
+func kinds() []kind {
+	return []kind{
+		{
+			code: CodeInvalidName, status: http.StatusBadRequest, title: "Namespace or name is invalid",
+			next: "Use the namespace and name of an UploadSession.",
+		},
+		{
+			code: CodeInvalidChunkIndex, status: http.StatusBadRequest, title: "Chunk index is invalid",
+			next: "Number the chunks from 0; GET the session for totalChunks.",
+		},
+		{
+			code: CodeWrongChunkLength, status: http.StatusBadRequest, title: "Chunk is too short", when: []error{session.ErrLength}, says: true,
+			next: "Send expectedBytes: chunkSizeBytes of the session, or what is left for the last chunk.",
+		},
+		{
+			code: CodeInvalidDigest, status: http.StatusBadRequest, title: "Digest field is malformed",
+			next: "Send the digest as RFC 9530 says, or none.",
+		},
+		{
+			code: CodeUnsupportedDigest, status: http.StatusBadRequest, title: "Digest algorithm is not supported",
+			next: "Send a digest of an algorithm that the Want field of this answer lists, or none.",
+		},
+		{
+			code: CodeRequestTimeout, status: http.StatusRequestTimeout, title: "No byte arrived for too long",
+			when: []error{session.ErrBody, os.ErrDeadlineExceeded},
+			next: "Send the request again; none of it counted.",
+		},
+		{
+			code: CodeIncompleteBody, status: http.StatusBadRequest, title: "Body ended early", when: []error{session.ErrBody},
+			next: "Send the request again; none of it counted.",
+		},
+		{
+			code: CodeNotFound, status: http.StatusNotFound, title: "No such resource",
+			next: "Use the paths of the chunk protocol, below /v1/namespaces/{namespace}/uploadsessions/{name}.",
+		},
+		{
+			code: CodeUnknownSession, status: http.StatusNotFound, title: "No such upload session", when: []error{upload.ErrUnknown},
+			next: "Check namespace and name, or create the UploadSession.",
+		},
+		{ // the session went while the request was under way
+			code: CodeUnknownSession, status: http.StatusNotFound, title: "No such upload session", when: []error{session.ErrNotFound},
+			next: "Check namespace and name, or create the UploadSession.",
+		},
+		{
+			code: CodeNotPublished, status: http.StatusNotFound, title: "No object was published", when: []error{upload.ErrNotPublished},
+			next: "GET the session to see how far it is, or how it ended.",
+		},
+		{
+			code: CodeMethodNotAllowed, status: http.StatusMethodNotAllowed, title: "Method is not allowed here",
+			next: "Use a method of the Allow header.",
+		},
+		{
+			code: CodeChunkConflict, status: http.StatusConflict, title: "Other bytes are held for this chunk", when: []error{session.ErrConflict}, says: true,
+			next: "Make sure that this is the file the upload began with; to upload another one, create another session.",
+		},
+		{
+			code: CodeSuperseded, status: http.StatusConflict, title: "A later request took over this chunk", when: []error{session.ErrSuperseded},
+			next: "Nothing, if the later request is yours; otherwise GET the session and send what is missing.",
+		},
+		{
+			code: CodeIncomplete, status: http.StatusConflict, title: "Chunks are missing", when: []error{session.ErrIncomplete}, says: true,
+			next: "Send the missing chunks, then complete again.",
+		},
+		{
+			code: CodeKeyExists, status: http.StatusConflict, title: "An object exists under the key", end: upload.KeyExists,
+			next: "Create another session with another key, or with conflictPolicy Replace.",
+		},
+		{
+			code: CodeAlreadyEnded, status: http.StatusConflict, title: "Upload session has ended already",
+			next: "Nothing: the result says how it ended.",
+		},
+		{
+			code: CodeSessionEnded, status: http.StatusGone, title: "Upload session has ended",
+			next: "Create another session; the result says why this one ended.",
+		},
+		{
+			code: CodeObjectReplaced, status: http.StatusGone, title: "The object was replaced or removed", when: []error{upload.ErrReplaced},
+			next: "Read what is under the key through the session that published it.",
+		},
+		{
+			code: CodeLengthRequired, status: http.StatusLengthRequired, title: "Content-Length is required",
+			next: "Send the chunk with its Content-Length, not with chunked transfer encoding.",
+		},
+		{
+			code: CodePreconditionFailed, status: http.StatusPreconditionFailed, title: "Precondition failed",
+			next: "HEAD the content for its ETag.",
+		},
+		{
+			code: CodeChunkTooLarge, status: http.StatusRequestEntityTooLarge, title: "Chunk is too large",
+			next: "Send expectedBytes: chunkSizeBytes of the session, or what is left for the last chunk.",
+		},
+		{
+			code: CodeBodyTooLarge, status: http.StatusRequestEntityTooLarge, title: "Body is too large",
+			next: "Send no body.",
+		},
+		{
+			code: CodeUnsupportedEncoding, status: http.StatusUnsupportedMediaType, title: "Content-Encoding is not supported",
+			next: "Send the bytes of the object as they are.",
+		},
+		{
+			code: CodeInvalidRange, status: http.StatusRequestedRangeNotSatisfiable, title: "Range is not within the object",
+			next: "Ask for a range within the size that Content-Range tells.",
+		},
+		{
+			code: CodeMisdirected, status: http.StatusMisdirectedRequest, title: "Another replica holds this session", when: []error{upload.ErrElsewhere}, says: true,
+			next: "Use status.admission.endpoint of the UploadSession.",
+		},
+		{
+			code: CodeDigestMismatch, status: http.StatusUnprocessableEntity, title: "Bytes do not match the digest", when: []error{session.ErrMismatch}, says: true,
+			next: "Compute the digest again from the bytes that you send, and send both again.",
+		},
+		{
+			code: CodeDigestMismatch, status: http.StatusUnprocessableEntity, title: "The object did not match its digest", end: upload.DigestMismatch,
+			next: "Create another session and send all bytes again.",
+		},
+		{
+			code: CodeNotAdmitted, status: http.StatusLocked, title: "Upload session is not admitted yet", when: []error{upload.ErrNotReady}, says: true,
+			retryAfter: 1, next: "Try again, or wait for the UploadSession's condition Ready.",
+		},
+		{
+			code: CodeSuspended, status: http.StatusLocked, title: "Upload session is suspended", when: []error{session.ErrPaused},
+			retryAfter: 5, next: "Set spec.desiredState of the UploadSession to Active, then try again.",
+		},
+		{
+			code: CodeBusy, status: http.StatusServiceUnavailable, title: "Too much is going on",
+			retryAfter: 1, next: "Try again, with fewer chunks at once.",
+		},
+		{
+			code: CodeCompleting, status: http.StatusServiceUnavailable, title: "Upload is being completed", when: []error{session.ErrSealed},
+			retryAfter: 1, next: "Try again to learn how it ended.",
+		},
+		{
+			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Can't tell now whether there is such a session", when: []error{upload.ErrUnavailable},
+			retryAfter: 1, next: "Try again.",
+		},
+		{ // whoever looked sees another session by now
+			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Session is being replaced", when: []error{upload.ErrNameTaken},
+			retryAfter: 1, next: "Try again.",
+		},
+		{ // who waits is not told by its own context
+			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Interrupted, perhaps by a shutdown", when: []error{context.Canceled},
+			retryAfter: 1, next: "Try again; what was acknowledged is kept.",
+		},
+		{
+			code: CodeVolumeFull, status: http.StatusInsufficientStorage, title: "The volume is full", when: []error{session.ErrNoSpace},
+			next: "Free space on the store's volume, or upload to another store, then try again.",
+		},
+		{
+			code: CodeInternal, status: http.StatusInternalServerError, title: "Something went wrong here",
+			next: "Try again; if it persists, look for this answer's X-Request-Id in the dataplane's log.",
+		},
+	}
+}
+
+// refusal is an error that comes with its kind.
+type refusal struct {
+	kind    kind
+	detail  string
+	members Members
+	header  http.Header
+}
+
+// refuse makes a refusal; the detail may be empty.
+func refuse(code Code, detail string, args ...any) *refusal {
+	return &refusal{kind: kindWith(code), detail: fmt.Sprintf(detail, args...)}
+}
+
+// Error is the code and the detail.
+func (e *refusal) Error() string { return string(e.kind.code) + ": " + e.detail }
+
+// fail answers with the problem that err is.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	err = a.explain(err)
+	if no, ok := errors.AsType[*refusal](err); ok {
+		maps.Copy(w.Header(), no.header)
+		writeProblem(w, r, no.kind, no.detail, no.members)
+		return
+	}
+	k := kindOf(err)
+	if k.status >= http.StatusInternalServerError {
+		a.log.WarnContext(r.Context(), "request failed", "error", err, "code", k.code,
+			"method", r.Method, "path", r.URL.Path, "requestID", w.Header().Get(requestIDHeader))
+	}
+	detail := ""
+	if k.says {
+		detail = err.Error()
+	}
+	writeProblem(w, r, k, detail, Members{})
+}
+
+// explain makes a refusal of an error that says more than its text.
+func (a *api) explain(err error) error {
+	if incomplete, ok := errors.AsType[*session.IncompleteError](err); ok {
+		no := refuse(CodeIncomplete, "%s", incomplete)
+		no.members.Missing, no.members.MissingChunks = rangesOf(incomplete.Missing), incomplete.Chunks
+		return no
+	}
+	if ended, ok := errors.AsType[*session.EndedError](err); ok {
+		st, err := a.uploads.Known(ended.Meta.ID)
+		if err != nil || st.Result == nil {
+			// It ended before this replica ever held it; only the directory knows how.
+			return refuse(CodeSessionEnded, "")
+		}
+		return refuseEnded(kindOfEnd(st.Result.Reason), st)
+	}
+	return err
+}
+
+// refuseEnded says how an upload ended.
+func refuseEnded(k kind, st upload.Status) *refusal {
+	return &refusal{kind: k, detail: st.Result.Message, members: Members{Result: resultOf(st.Result)}}
+}
+
+// kindOfEnd is what a request gets that comes after the end.
+func kindOfEnd(reason upload.Reason) kind {
+	for _, k := range kinds() {
+		if k.end != "" && k.end == reason {
+			return k
+		}
+	}
+	return kindWith(CodeSessionEnded)
+}
+
+// kindOf returns the kind of an error, CodeInternal's where it fits no other.
+func kindOf(err error) kind {
+	for _, k := range kinds() {
+		if k.fits(err) {
+			return k
+		}
+	}
+	return kindWith(CodeInternal)
+}
+
+func (k kind) fits(err error) bool {
+	for _, e := range k.when {
+		if !errors.Is(err, e) {
+			return false
+		}
+	}
+	return len(k.when) > 0
+}
+
+// kindWith returns the first kind with a code.
+func kindWith(code Code) kind {
+	for _, k := range kinds() {
+		if k.code == code {
+			return k
+		}
+	}
+	panic(fmt.Sprintf("no problem has code %q", code))
+}
+
+func writeProblem(w http.ResponseWriter, r *http.Request, k kind, detail string, members Members) {
+	if k.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(k.retryAfter))
+	}
+	write(w, k.status, "application/problem+json", Problem{
+		Type: typePrefix + string(k.code), Title: k.title, Status: k.status, Detail: detail,
+		Instance: r.URL.EscapedPath(), Code: k.code, Next: k.next, Members: members,
+	})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) { write(w, status, "application/json", v) }
+
+func write(w http.ResponseWriter, status int, contentType string, v any) {
+	var body bytes.Buffer
+	if err := json.NewEncoder(&body).Encode(v); err != nil { // plain structs always encode
+		panic(err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// A client that does not take its answer asks again.
+	_, _ = w.Write(body.Bytes())
+}

@@ -1,0 +1,35 @@
+package chunkapi
+
+import (
+	"cmp"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Limits of the server. A chunk and its answer may take any time, as long as
+// bytes move: the handler sees to that, so there is no ReadTimeout and no WriteTimeout.
+const (
+	readHeaderTimeout = 10 * time.Second
+	keepAliveTimeout  = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+)
+
+// NewServer returns a server for the handler that New returns, or for one in
+// front of it, that logs to log (nil is slog.Default).
+//
+// It speaks HTTP/1.1 only: chunks go up in parallel, each on a connection of
+// its own, so that one which hangs holds up no other and what a connection
+// buffers is bounded by the kernel.
+func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:           handler,
+		Protocols:         protocols,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       keepAliveTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(cmp.Or(log, slog.Default()).Handler(), slog.LevelWarn),
+	}
+}
