@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+)
+
+// options are what the flags set. The flag --kubeconfig is controller-runtime's own.
+type options struct {
+	root      string
+	namespace string
+	store     string
+	replica   string
+
+	listen        string
+	advertiseURL  string
+	healthAddress string
+
+	maxConcurrentChunks int
+	insecureNoAuth      bool
+	shutdownGrace       time.Duration
+
+	logFormat string
+	logLevel  slog.Level
+}
+
+func (o *options) register(flags *flag.FlagSet) {
+	flags.StringVar(&o.root, "root", "", "the directory where the volume is mounted")
+	flags.StringVar(&o.namespace, "namespace", "", "the namespace of the UploadStore")
+	flags.StringVar(&o.store, "store", "", "the name of the UploadStore")
+	flags.StringVar(&o.replica, "replica", "", "the name of this replica, unique in the namespace; "+
+		"the host's name where that begins with the store's name and a dash, else <store>-0, when empty")
+	flags.StringVar(&o.listen, "listen", "127.0.0.1:8090", "where chunks are taken; port 0 takes any port that is free")
+	flags.StringVar(&o.advertiseURL, "advertise-url", "", "the base URL under which clients reach --listen; http://<listen> when empty")
+	flags.StringVar(&o.healthAddress, "health-address", "127.0.0.1:8091", "where /healthz, /readyz and /metrics are served over plain HTTP")
+	flags.IntVar(&o.maxConcurrentChunks, "max-concurrent-chunks", chunkapi.DefaultMaxConcurrentChunks, "how many chunks are taken at once; memory grows with it")
+	flags.BoolVar(&o.insecureNoAuth, "insecure-no-auth", false, "let everybody who reaches --listen, which must be a loopback address, "+
+		"read and write every session; there is no other mode yet")
+	flags.DurationVar(&o.shutdownGrace, "shutdown-grace", 30*time.Second, "how long what is in flight may take to end after SIGTERM")
+	flags.StringVar(&o.logFormat, "log-format", "json", "how the log is written: text or json")
+	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
+}
+
+// complete fills in what follows from other options, and says all that is wrong.
+func (o *options) complete(hostname func() (string, error)) error {
+	if o.replica == "" {
+		o.replica = defaultReplica(o.store, hostname)
+	}
+	var errs []error
+	refuse := func(flagName, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("--"+flagName+" "+format, args...))
+	}
+	if o.root == "" {
+		refuse("root", "is missing")
+	}
+	for flagName, value := range map[string]string{"namespace": o.namespace, "store": o.store, "replica": o.replica} {
+		if why := validation.IsDNS1123Label(value); len(why) > 0 {
+			refuse(flagName, "is %q: %s", value, strings.Join(why, "; "))
+		}
+	}
+	if o.advertiseURL != "" {
+		if u, err := url.Parse(o.advertiseURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			refuse("advertise-url", "is %q, which is not an HTTP URL", o.advertiseURL)
+		}
+		o.advertiseURL = strings.TrimRight(o.advertiseURL, "/")
+	}
+	if o.maxConcurrentChunks < 1 {
+		refuse("max-concurrent-chunks", "is %d, which is not positive", o.maxConcurrentChunks)
+	}
+	if o.logFormat != "text" && o.logFormat != "json" {
+		refuse("log-format", "is %q, which is neither text nor json", o.logFormat)
+	}
+	if err := o.checkAuth(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// checkAuth refuses to serve strangers.
+func (o *options) checkAuth() error {
+	if !o.insecureNoAuth {
+		return errors.New("clients can't be authenticated yet: --insecure-no-auth is the only mode, and lets everybody in who reaches --listen")
+	}
+	address, err := net.ResolveTCPAddr("tcp", o.listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if !address.IP.IsLoopback() {
+		return fmt.Errorf("--listen is %q: with --insecure-no-auth it must be a loopback address, such as 127.0.0.1:8090", o.listen)
+	}
+	// The name is not resolved again, which could give another address.
+	o.listen = address.String()
+	return nil
+}
+
+// defaultReplica is the name that a StatefulSet gives its Pod, or the first one.
+func defaultReplica(store string, hostname func() (string, error)) string {
+	if host, err := hostname(); err == nil && strings.HasPrefix(host, store+"-") {
+		return host
+	}
+	return store + "-0"
+}
+
+func (o *options) handler(w io.Writer) slog.Handler {
+	how := &slog.HandlerOptions{Level: o.logLevel}
+	if o.logFormat == "text" {
+		return slog.NewTextHandler(w, how)
+	}
+	return slog.NewJSONHandler(w, how)
+}

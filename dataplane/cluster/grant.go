@@ -1,0 +1,148 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/upload"
+)
+
+// place is what one dataplane replica serves.
+type place struct {
+	namespace, store, replica string
+}
+
+// holds reports whether a session was admitted to this replica.
+func (p place) holds(s *v1alpha1.UploadSession) bool {
+	return s.Namespace == p.namespace && s.Spec.StoreRef.Name == p.store && s.Status.Admission.Replica == p.replica
+}
+
+// refusals are asked in order; the first that applies says why a session
+// can't be taken up here.
+var refusals = []func(place, *v1alpha1.UploadSession) error{
+	otherStore,
+	otherReplica,
+	over,
+	notAdmitted,
+}
+
+// grantOf returns what a session lets a client upload here, or why not:
+// upload.ErrElsewhere, upload.ErrNotReady, or session.ErrEnded where the
+// session is over or about to be.
+func (p place) grantOf(s *v1alpha1.UploadSession) (upload.Grant, error) {
+	for _, refuses := range refusals {
+		if err := refuses(p, s); err != nil {
+			return upload.Grant{}, err
+		}
+	}
+	admission := s.Status.Admission
+	return upload.Grant{
+		ID:          session.ID(s.UID),
+		Name:        upload.Name{Namespace: s.Namespace, Name: s.Name},
+		Key:         s.Spec.Key,
+		Size:        ptr.Deref(s.Spec.SizeBytes, 0),
+		ChunkSize:   ptr.Deref(admission.ChunkSizeBytes, 0),
+		Digest:      upload.Digest(s.Spec.Digest),
+		Replace:     s.Spec.ConflictPolicy == v1alpha1.ConflictPolicyReplace,
+		Explicit:    s.Spec.Completion == v1alpha1.CompletionModeExplicit,
+		Attributes:  attributes(s),
+		IdleTimeout: seconds(ptr.Deref(s.Spec.IdleTimeoutSeconds, ptr.Deref(admission.IdleTimeoutSeconds, 0))),
+		Deadline:    deadline(s),
+		Suspended:   s.Spec.DesiredState == v1alpha1.DesiredStateSuspended,
+	}, nil
+}
+
+func otherStore(p place, s *v1alpha1.UploadSession) error {
+	if s.Spec.StoreRef.Name == p.store {
+		return nil
+	}
+	return fmt.Errorf("%w: it belongs to UploadStore %q", upload.ErrElsewhere, s.Spec.StoreRef.Name)
+}
+
+func otherReplica(p place, s *v1alpha1.UploadSession) error {
+	if replica := s.Status.Admission.Replica; replica != "" && replica != p.replica {
+		return fmt.Errorf("%w: %s at %s", upload.ErrElsewhere, replica, s.Status.Admission.Endpoint)
+	}
+	return nil
+}
+
+func over(_ place, s *v1alpha1.UploadSession) error {
+	e := endingOf(s)
+	if e == nil {
+		return nil
+	}
+	return &session.EndedError{Meta: session.Meta{
+		ID: session.ID(s.UID), State: stateOf(s.Status.Result.Outcome),
+	}}
+}
+
+func notAdmitted(_ place, s *v1alpha1.UploadSession) error {
+	if s.Status.Admission.Replica != "" {
+		return nil
+	}
+	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionAdmitted); c != nil {
+		return fmt.Errorf("%w: %s: %s", upload.ErrNotReady, c.Reason, c.Message)
+	}
+	return upload.ErrNotReady
+}
+
+// ending is why the control plane wants a session to be over.
+type ending struct {
+	reason  upload.Reason
+	message string
+}
+
+// endingOf returns why a session is to be over, or nil where it is to go on.
+func endingOf(s *v1alpha1.UploadSession) *ending {
+	switch {
+	case s.Status.Result.Outcome != "":
+		// Its room was given away when the result appeared. The reason is never the result's own:
+		// what ends now was not published.
+		return &ending{upload.Cancelled, "status.result says already how the session ended"}
+	case !s.DeletionTimestamp.IsZero():
+		return &ending{upload.Deleted, "the UploadSession was deleted"}
+	case s.Spec.DesiredState == v1alpha1.DesiredStateCancelled:
+		return &ending{upload.Cancelled, "desiredState is Cancelled"}
+	case !s.Status.CompletionTime.IsZero():
+		return endedByOperator(s)
+	}
+	return nil
+}
+
+// endedByOperator passes on why the operator ended a session itself, such as
+// because its store was deleted while the replica was away.
+func endedByOperator(s *v1alpha1.UploadSession) *ending {
+	c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionSucceeded)
+	if c == nil || c.Status != metav1.ConditionFalse {
+		return &ending{upload.Cancelled, "the operator ended the session"}
+	}
+	return &ending{upload.Reason(c.Reason), c.Message}
+}
+
+func attributes(s *v1alpha1.UploadSession) map[string]string {
+	if len(s.Spec.Attributes) == 0 {
+		return nil
+	}
+	plain := make(map[string]string, len(s.Spec.Attributes))
+	for name, value := range s.Spec.Attributes {
+		plain[name] = string(value)
+	}
+	return plain
+}
+
+// deadline is zero where activeDeadlineSeconds is not set, which the API
+// server's default prevents.
+func deadline(s *v1alpha1.UploadSession) time.Time {
+	if s.Spec.ActiveDeadlineSeconds == nil {
+		return time.Time{}
+	}
+	return s.Status.Admission.AdmittedTime.Add(seconds(*s.Spec.ActiveDeadlineSeconds))
+}
+
+func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }
