@@ -1,0 +1,44 @@
+// Command demo tells the main job of Slipway with real processes on loopback;
+// with --keep it leaves them running. Run it as `make demo` or `make run`.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/slipway-dev/slipway/test/story"
+)
+
+func main() {
+	keep := flag.Bool("keep", false, "leave the processes running, and print what to play with")
+	file := flag.String("file", "", "the file to upload; the kube-apiserver binary where empty")
+	bin := flag.String("bin", "bin", "the folder with the manager and the dataplane")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	options := story.Options{Root: ".", Binaries: *bin, File: *file, Out: os.Stdout, Terminal: isTerminal(os.Stdout)}
+
+	tell, began := story.Tell, time.Now()
+	if *keep {
+		tell = story.Run
+	}
+	if err := tell(ctx, options); err != nil {
+		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
+		os.Exit(1)
+	}
+	if !*keep {
+		fmt.Printf("\nEverything was as it should be, in %.0f s.\n", time.Since(began).Seconds())
+	}
+}
+
+// isTerminal reports whether a line written to the file can be written over.
+func isTerminal(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

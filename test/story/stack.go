@@ -1,0 +1,171 @@
+package story
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/slipway-dev/slipway/test/controlplane"
+)
+
+// The names in config/, which the story uses as they are.
+const (
+	namespace        = "default"
+	storeName        = "models"
+	replicaName      = "models-0"
+	managerAccount   = "system:serviceaccount:slipway-system:slipway-manager"
+	dataplaneAccount = "system:serviceaccount:default:slipway-dataplane"
+)
+
+// stack is the running processes and where they keep things.
+type stack struct {
+	root      string // the repository
+	dir       string // all that the stack writes lies under here
+	plane     *controlplane.ControlPlane
+	manager   *process
+	dataplane *process
+	endpoint  string // of the dataplane
+}
+
+// volume is the folder that stands for the mounted claim.
+func (s *stack) volume() string { return filepath.Join(s.dir, "volume") }
+
+// startStack brings everything up. bin holds the manager and the dataplane.
+// The two run with the rights that config/ gives them and no others.
+func startStack(ctx context.Context, root, bin string, say func(format string, args ...any)) (_ *stack, err error) {
+	s := &stack{root: root}
+	if s.dir, err = os.MkdirTemp("", "slipway-story-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	if err := os.Mkdir(s.volume(), 0o755); err != nil {
+		return nil, err
+	}
+	say("Starting kube-apiserver and etcd")
+	if s.plane, err = controlplane.Start(); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(s.kubeconfig(), s.plane.KubeConfig(), 0o600); err != nil {
+		return nil, err
+	}
+	say("Installing the CRDs and the roles of config/")
+	for _, folder := range []string{"config/default", "config/dataplane"} {
+		if out, err := s.kubectl(ctx, "apply", "--server-side", "--kustomize", filepath.Join(root, folder)); err != nil {
+			return nil, fmt.Errorf("%w\n%s", err, out)
+		}
+	}
+	say("Starting the manager and the dataplane, each a process on loopback")
+	if err := s.startManager(ctx, bin); err != nil {
+		return nil, err
+	}
+	return s, s.startDataplane(ctx, bin)
+}
+
+func (s *stack) startManager(ctx context.Context, bin string) error {
+	config, err := s.kubeconfigOf(managerAccount, "system:serviceaccounts", "system:authenticated")
+	if err != nil {
+		return err
+	}
+	health, err := freePort()
+	if err != nil {
+		return err
+	}
+	s.manager = &process{
+		name: "manager", binary: filepath.Join(bin, "manager"), logFile: filepath.Join(s.dir, "manager.log"),
+		args: []string{
+			"--kubeconfig", config, "--leader-elect=false", "--metrics-bind-address=0",
+			fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", health),
+		},
+		ready: fmt.Sprintf("http://127.0.0.1:%d/readyz", health),
+	}
+	return s.manager.start(ctx)
+}
+
+func (s *stack) startDataplane(ctx context.Context, bin string) error {
+	config, err := s.kubeconfigOf(dataplaneAccount, "system:serviceaccounts", "system:authenticated")
+	if err != nil {
+		return err
+	}
+	listen, err := freePort()
+	if err != nil {
+		return err
+	}
+	health, err := freePort()
+	if err != nil {
+		return err
+	}
+	s.endpoint = fmt.Sprintf("http://127.0.0.1:%d", listen)
+	s.dataplane = &process{
+		name: "dataplane", binary: filepath.Join(bin, "dataplane"), logFile: filepath.Join(s.dir, "dataplane.log"),
+		args: []string{
+			"--kubeconfig", config, "--root", s.volume(),
+			"--namespace", namespace, "--store", storeName, "--replica", replicaName,
+			fmt.Sprintf("--listen=127.0.0.1:%d", listen), fmt.Sprintf("--health-address=127.0.0.1:%d", health),
+			"--insecure-no-auth",
+		},
+		ready: fmt.Sprintf("http://127.0.0.1:%d/readyz", health),
+	}
+	return s.dataplane.start(ctx)
+}
+
+// stop ends every process and removes what they wrote.
+func (s *stack) stop() error {
+	var errs []error
+	const patience = 20 * time.Second
+	if s.dataplane != nil {
+		errs = append(errs, s.dataplane.stop(patience))
+	}
+	if s.manager != nil {
+		errs = append(errs, s.manager.stop(patience))
+	}
+	if s.plane != nil {
+		errs = append(errs, s.plane.Stop())
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+}
+
+// kubeconfig is the administrator's.
+func (s *stack) kubeconfig() string { return filepath.Join(s.dir, "kubeconfig") }
+
+// kubeconfigOf writes a kubeconfig of a user with these groups.
+func (s *stack) kubeconfigOf(user string, groups ...string) (string, error) {
+	config, err := s.plane.AddUser(user, groups...)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(s.dir, filepath.Base(user)+".kubeconfig")
+	return file, clientcmd.WriteToFile(kubeconfigFor(config), file)
+}
+
+func kubeconfigFor(config *rest.Config) clientcmdapi.Config {
+	const name = "story"
+	made := *clientcmdapi.NewConfig()
+	made.Clusters[name] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+	made.AuthInfos[name] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
+	made.Contexts[name] = &clientcmdapi.Context{Cluster: name, AuthInfo: name}
+	made.CurrentContext = name
+	return made
+}
+
+// kubectl runs the real kubectl as the administrator and returns what it prints.
+func (s *stack) kubectl(ctx context.Context, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, filepath.Join(s.plane.Assets, "kubectl"),
+		append([]string{"--kubeconfig", s.kubeconfig()}, args...)...)
+	out, err := command.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("kubectl %v: %w", args, err)
+	}
+	return string(out), err
+}
