@@ -14,8 +14,6 @@ const (
 // Reasons of the conditions of an UploadSession. While a session is active the
 // reason of Succeeded says what it waits for.
 const (
-	// ReasonPending means that the operator has not looked at the session yet.
-	ReasonPending = "Pending"
 	// ReasonAdmitted means that a replica and the room are granted.
 	ReasonAdmitted = "Admitted"
 	// ReasonStoreNotFound means that no UploadStore has the name that storeRef gives.

@@ -106,7 +106,7 @@ type UploadSessionSpec struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1073741824
-	ChunkSizeBytes *int64 `json:"chunkSizeBytes,omitempty"`
+	ChunkSizeBytes int64 `json:"chunkSizeBytes,omitempty"`
 
 	// digest is the digest of the whole object as 'sha256:' and 64 lower-case hex digits.
 	// Without it the object's digest is computed and recorded, or compared to the one that
@@ -149,7 +149,7 @@ type UploadSessionSpec struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
-	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+	IdleTimeoutSeconds int32 `json:"idleTimeoutSeconds,omitempty"`
 
 	// activeDeadlineSeconds ends the session this many seconds after its admission, whether or
 	// not bytes arrive, from 10 seconds to 30 days. Default 1 day.
@@ -157,7 +157,7 @@ type UploadSessionSpec struct {
 	// +default=86400
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
-	ActiveDeadlineSeconds *int32 `json:"activeDeadlineSeconds,omitempty"`
+	ActiveDeadlineSeconds int32 `json:"activeDeadlineSeconds,omitempty"`
 
 	// ttlSecondsAfterFinished deletes the session this many seconds after it ended, from 0 to
 	// 30 days. Without it the resource is kept; staged bytes are freed at the end either way.
@@ -190,13 +190,13 @@ type UploadSessionAdmission struct {
 	// +required
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1073741824
-	ChunkSizeBytes *int64 `json:"chunkSizeBytes,omitempty"`
+	ChunkSizeBytes int64 `json:"chunkSizeBytes,omitempty"`
 
 	// idleTimeoutSeconds is the store's default at admission; spec.idleTimeoutSeconds comes before it.
 	// +required
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
-	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+	IdleTimeoutSeconds int32 `json:"idleTimeoutSeconds,omitempty"`
 
 	// reservedBytes is how much of the volume is reserved for the session.
 	// +required

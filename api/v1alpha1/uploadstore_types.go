@@ -39,14 +39,14 @@ type StoreLimits struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=140737488355328
-	MaxObjectBytes *int64 `json:"maxObjectBytes,omitempty"`
+	MaxObjectBytes int64 `json:"maxObjectBytes,omitempty"`
 
 	// maxChunkBytes is the largest chunk size in bytes, from 1 byte to 1 GiB. Default 64 MiB.
 	// +optional
 	// +default=67108864
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1073741824
-	MaxChunkBytes *int64 `json:"maxChunkBytes,omitempty"`
+	MaxChunkBytes int64 `json:"maxChunkBytes,omitempty"`
 }
 
 // StoreDefaults is what holds for a session that does not say.
@@ -58,7 +58,7 @@ type StoreDefaults struct {
 	// +default=16777216
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1073741824
-	ChunkSizeBytes *int64 `json:"chunkSizeBytes,omitempty"`
+	ChunkSizeBytes int64 `json:"chunkSizeBytes,omitempty"`
 
 	// idleTimeoutSeconds is the idle timeout of a session that names none, from 10 seconds to
 	// 30 days. Default 1 hour.
@@ -66,7 +66,7 @@ type StoreDefaults struct {
 	// +default=3600
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
-	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+	IdleTimeoutSeconds int32 `json:"idleTimeoutSeconds,omitempty"`
 }
 
 // UploadStoreSpec is a place to upload to: a volume, its dataplane, its limits.

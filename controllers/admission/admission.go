@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,13 +36,12 @@ func Decide(r Request, now time.Time) (v1alpha1.UploadSessionAdmission, *Refusal
 			return v1alpha1.UploadSessionAdmission{}, refusal
 		}
 	}
-	replica := leastBusy(r)
-	chunkSize, idle, reserved := chunkSizeBytes(r), *r.Store.Spec.Defaults.IdleTimeoutSeconds, *r.Session.Spec.SizeBytes
+	replica, reserved := leastBusy(r), *r.Session.Spec.SizeBytes
 	return v1alpha1.UploadSessionAdmission{
 		Replica:            replica.Name,
 		Endpoint:           replica.Endpoint,
-		ChunkSizeBytes:     &chunkSize,
-		IdleTimeoutSeconds: &idle,
+		ChunkSizeBytes:     chunkSizeBytes(r),
+		IdleTimeoutSeconds: r.Store.Spec.Defaults.IdleTimeoutSeconds,
 		ReservedBytes:      &reserved,
 		AdmittedTime:       metav1.NewTime(now),
 	}, nil
@@ -94,8 +94,5 @@ func leastBusy(r Request) v1alpha1.UploadStoreReplica {
 // chunkSizeBytes returns the session's own chunk size or the store's default,
 // which the API server always fills in.
 func chunkSizeBytes(r Request) int64 {
-	if r.Session.Spec.ChunkSizeBytes != nil {
-		return *r.Session.Spec.ChunkSizeBytes
-	}
-	return *r.Store.Spec.Defaults.ChunkSizeBytes
+	return cmp.Or(r.Session.Spec.ChunkSizeBytes, r.Store.Spec.Defaults.ChunkSizeBytes)
 }

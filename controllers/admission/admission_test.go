@@ -135,10 +135,10 @@ func TestDecide(t *testing.T) {
 
 func TestTheSessionsOwnChunkSizeComesBeforeTheDefault(t *testing.T) {
 	grant, _ := Decide(Request{Session: inChunksOf(8, asks(100)), Store: store(1000, "a")}, noon)
-	if *grant.ChunkSizeBytes != 8 {
-		t.Errorf("the chunk size is %d, want 8", *grant.ChunkSizeBytes)
+	if grant.ChunkSizeBytes != 8 {
+		t.Errorf("the chunk size is %d, want 8", grant.ChunkSizeBytes)
 	}
-	if *grant.IdleTimeoutSeconds != 3600 || *grant.ReservedBytes != 100 || !grant.AdmittedTime.Time.Equal(noon) {
+	if grant.IdleTimeoutSeconds != 3600 || *grant.ReservedBytes != 100 || !grant.AdmittedTime.Time.Equal(noon) {
 		t.Errorf("the grant is %+v", grant)
 	}
 }
@@ -158,7 +158,7 @@ func asks(size int64) *v1alpha1.UploadSession {
 }
 
 func inChunksOf(size int64, s *v1alpha1.UploadSession) *v1alpha1.UploadSession {
-	s.Spec.ChunkSizeBytes = &size
+	s.Spec.ChunkSizeBytes = size
 	return s
 }
 
@@ -185,8 +185,8 @@ func store(available int64, replicas ...string) *v1alpha1.UploadStore {
 	s := &v1alpha1.UploadStore{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "models"},
 		Spec: v1alpha1.UploadStoreSpec{
-			Limits:   v1alpha1.StoreLimits{MaxChunkBytes: &maxChunk},
-			Defaults: v1alpha1.StoreDefaults{ChunkSizeBytes: &chunk, IdleTimeoutSeconds: &idle},
+			Limits:   v1alpha1.StoreLimits{MaxChunkBytes: maxChunk},
+			Defaults: v1alpha1.StoreDefaults{ChunkSizeBytes: chunk, IdleTimeoutSeconds: idle},
 		},
 		Status: v1alpha1.UploadStoreStatus{
 			Conditions:     []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}},
@@ -200,7 +200,7 @@ func store(available int64, replicas ...string) *v1alpha1.UploadStore {
 }
 
 func maxObject(n int64) func(*v1alpha1.UploadStore) {
-	return func(s *v1alpha1.UploadStore) { s.Spec.Limits.MaxObjectBytes = &n }
+	return func(s *v1alpha1.UploadStore) { s.Spec.Limits.MaxObjectBytes = n }
 }
 
 func changed(s *v1alpha1.UploadStore, change func(*v1alpha1.UploadStore)) *v1alpha1.UploadStore {

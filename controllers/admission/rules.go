@@ -48,12 +48,12 @@ func withinLimits(r Request) *Refusal {
 	size, chunk, limits := *r.Session.Spec.SizeBytes, chunkSizeBytes(r), r.Store.Spec.Limits
 	var message string
 	switch {
-	case limits.MaxObjectBytes != nil && size > *limits.MaxObjectBytes:
+	case limits.MaxObjectBytes != 0 && size > limits.MaxObjectBytes:
 		message = fmt.Sprintf("sizeBytes is %d, and UploadStore %q takes objects of at most %d bytes (limits.maxObjectBytes): "+
-			"raise the limit and create the session again, or choose another store.", size, r.Store.Name, *limits.MaxObjectBytes)
-	case limits.MaxChunkBytes != nil && chunk > *limits.MaxChunkBytes:
+			"raise the limit and create the session again, or choose another store.", size, r.Store.Name, limits.MaxObjectBytes)
+	case limits.MaxChunkBytes != 0 && chunk > limits.MaxChunkBytes:
 		message = fmt.Sprintf("chunkSizeBytes is %d, and UploadStore %q takes chunks of at most %d bytes (limits.maxChunkBytes): "+
-			"create the session again with a smaller chunkSizeBytes.", chunk, r.Store.Name, *limits.MaxChunkBytes)
+			"create the session again with a smaller chunkSizeBytes.", chunk, r.Store.Name, limits.MaxChunkBytes)
 	case (size+chunk-1)/chunk > v1alpha1.MaxChunks:
 		message = fmt.Sprintf("%d bytes in chunks of %d bytes are more than %d chunks: "+
 			"create the session again with a larger chunkSizeBytes.", size, chunk, v1alpha1.MaxChunks)

@@ -92,8 +92,8 @@ func statusConfiguration(s *v1alpha1.UploadSessionStatus) *applyv1alpha1.UploadS
 		c.WithAdmission(applyv1alpha1.UploadSessionAdmission().
 			WithReplica(a.Replica).
 			WithEndpoint(a.Endpoint).
-			WithChunkSizeBytes(*a.ChunkSizeBytes).
-			WithIdleTimeoutSeconds(*a.IdleTimeoutSeconds).
+			WithChunkSizeBytes(a.ChunkSizeBytes).
+			WithIdleTimeoutSeconds(a.IdleTimeoutSeconds).
 			WithReservedBytes(*a.ReservedBytes).
 			WithAdmittedTime(a.AdmittedTime))
 	}

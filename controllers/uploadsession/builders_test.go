@@ -20,7 +20,7 @@ func session(changes ...func(*v1alpha1.UploadSession)) *v1alpha1.UploadSession {
 			StoreRef:              v1alpha1.StoreReference{Name: "models"},
 			SizeBytes:             ptr.To[int64](100),
 			DesiredState:          v1alpha1.DesiredStateActive,
-			ActiveDeadlineSeconds: ptr.To[int32](24 * 3600),
+			ActiveDeadlineSeconds: 24 * 3600,
 		},
 	}
 	for _, change := range changes {
@@ -84,11 +84,11 @@ func desired(state v1alpha1.DesiredState) func(*v1alpha1.UploadSession) {
 }
 
 func deadline(d time.Duration) func(*v1alpha1.UploadSession) {
-	return func(s *v1alpha1.UploadSession) { s.Spec.ActiveDeadlineSeconds = ptr.To(int32(d / time.Second)) }
+	return func(s *v1alpha1.UploadSession) { s.Spec.ActiveDeadlineSeconds = int32(d / time.Second) }
 }
 
 func idleTimeout(n int32) func(*v1alpha1.UploadSession) {
-	return func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = &n }
+	return func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = n }
 }
 
 func ttl(n int32) func(*v1alpha1.UploadSession) {
@@ -100,8 +100,8 @@ func store(changes ...func(*v1alpha1.UploadStore)) *v1alpha1.UploadStore {
 	s := &v1alpha1.UploadStore{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "models"},
 		Spec: v1alpha1.UploadStoreSpec{
-			Limits:   v1alpha1.StoreLimits{MaxChunkBytes: ptr.To[int64](64)},
-			Defaults: v1alpha1.StoreDefaults{ChunkSizeBytes: ptr.To[int64](16), IdleTimeoutSeconds: ptr.To[int32](3600)},
+			Limits:   v1alpha1.StoreLimits{MaxChunkBytes: 64},
+			Defaults: v1alpha1.StoreDefaults{ChunkSizeBytes: 16, IdleTimeoutSeconds: 3600},
 		},
 		Status: v1alpha1.UploadStoreStatus{
 			Conditions: []metav1.Condition{{
@@ -138,7 +138,7 @@ func available(n int64) func(*v1alpha1.UploadStore) {
 }
 
 func maxObject(n int64) func(*v1alpha1.UploadStore) {
-	return func(s *v1alpha1.UploadStore) { s.Spec.Limits.MaxObjectBytes = &n }
+	return func(s *v1alpha1.UploadStore) { s.Spec.Limits.MaxObjectBytes = n }
 }
 
 // alone is an observation of one session alone in its store.

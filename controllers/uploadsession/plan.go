@@ -113,7 +113,7 @@ func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
 			admission.Request{Session: o.session, Store: o.store, Sessions: o.sessions}, stamp.Time)
 	}
 	if desired.Admission.Replica != "" {
-		desired.ExpirationTime = metav1.NewTime(desired.Admission.AdmittedTime.Add(seconds(*o.session.Spec.ActiveDeadlineSeconds)))
+		desired.ExpirationTime = metav1.NewTime(desired.Admission.AdmittedTime.Add(seconds(o.session.Spec.ActiveDeadlineSeconds)))
 	}
 	f.admission, f.expiration = desired.Admission, desired.ExpirationTime.Time
 

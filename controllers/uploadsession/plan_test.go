@@ -357,7 +357,7 @@ func TestPlan(t *testing.T) {
 func TestAnAdmissionGrantsWhatTheStoreAndTheSessionSay(t *testing.T) {
 	p := planFor(alone(session(), store()), noon.Add(300*time.Millisecond))
 	want := v1alpha1.UploadSessionAdmission{
-		Replica: "models-0", Endpoint: "http://10.0.0.1:8443", ChunkSizeBytes: ptr.To[int64](16), IdleTimeoutSeconds: ptr.To[int32](3600),
+		Replica: "models-0", Endpoint: "http://10.0.0.1:8443", ChunkSizeBytes: 16, IdleTimeoutSeconds: 3600,
 		ReservedBytes: ptr.To[int64](100), AdmittedTime: metav1.NewTime(noon),
 	}
 	if diff := cmp.Diff(want, p.status.Admission); diff != "" {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -47,12 +48,12 @@ func (p place) grantOf(s *v1alpha1.UploadSession) (upload.Grant, error) {
 		Name:        upload.Name{Namespace: s.Namespace, Name: s.Name},
 		Key:         s.Spec.Key,
 		Size:        ptr.Deref(s.Spec.SizeBytes, 0),
-		ChunkSize:   ptr.Deref(admission.ChunkSizeBytes, 0),
+		ChunkSize:   admission.ChunkSizeBytes,
 		Digest:      upload.Digest(s.Spec.Digest),
 		Replace:     s.Spec.ConflictPolicy == v1alpha1.ConflictPolicyReplace,
 		Explicit:    s.Spec.Completion == v1alpha1.CompletionModeExplicit,
 		Attributes:  attributes(s),
-		IdleTimeout: seconds(ptr.Deref(s.Spec.IdleTimeoutSeconds, ptr.Deref(admission.IdleTimeoutSeconds, 0))),
+		IdleTimeout: seconds(cmp.Or(s.Spec.IdleTimeoutSeconds, admission.IdleTimeoutSeconds)),
 		Deadline:    deadline(s),
 		Suspended:   s.Spec.DesiredState == v1alpha1.DesiredStateSuspended,
 	}, nil
@@ -139,10 +140,10 @@ func attributes(s *v1alpha1.UploadSession) map[string]string {
 // deadline is zero where activeDeadlineSeconds is not set, which the API
 // server's default prevents.
 func deadline(s *v1alpha1.UploadSession) time.Time {
-	if s.Spec.ActiveDeadlineSeconds == nil {
+	if s.Spec.ActiveDeadlineSeconds == 0 {
 		return time.Time{}
 	}
-	return s.Status.Admission.AdmittedTime.Add(seconds(*s.Spec.ActiveDeadlineSeconds))
+	return s.Status.Admission.AdmittedTime.Add(seconds(s.Spec.ActiveDeadlineSeconds))
 }
 
 func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }

@@ -33,11 +33,11 @@ func aSession(changes ...func(*v1alpha1.UploadSession)) *v1alpha1.UploadSession 
 			ConflictPolicy:        v1alpha1.ConflictPolicyFail,
 			Completion:            v1alpha1.CompletionModeAutomatic,
 			DesiredState:          v1alpha1.DesiredStateActive,
-			ActiveDeadlineSeconds: ptr.To(int32(86400)),
+			ActiveDeadlineSeconds: 86400,
 		},
 		Status: v1alpha1.UploadSessionStatus{Admission: v1alpha1.UploadSessionAdmission{
 			Replica: "models-0", Endpoint: "http://127.0.0.1:1",
-			ChunkSizeBytes: ptr.To(int64(10)), IdleTimeoutSeconds: ptr.To(int32(3600)), ReservedBytes: ptr.To(int64(25)),
+			ChunkSizeBytes: 10, IdleTimeoutSeconds: 3600, ReservedBytes: ptr.To(int64(25)),
 			AdmittedTime: metav1.NewTime(noon),
 		}},
 	}
@@ -105,7 +105,7 @@ func TestGrantIsWhatTheSessionSays(t *testing.T) {
 			with(func(g *upload.Grant) { g.Attributes = map[string]string{"team": "a"} }),
 		},
 		"whose own idle timeout comes before the store's": {
-			aSession(func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = ptr.To(int32(60)) }),
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = 60 }),
 			with(func(g *upload.Grant) { g.IdleTimeout = time.Minute }),
 		},
 		"that is suspended": {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"testing"
 
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
@@ -14,9 +15,16 @@ func TestOnlyTheReplicasOwnSessionsAreWatched(t *testing.T) {
 		t.Errorf("namespaces: %v", options.DefaultNamespaces)
 	}
 	for object, by := range options.ByObject {
-		const want = "spec.storeRef.name=models,status.admission.replica=models-0"
-		if _, ok := object.(*v1alpha1.UploadSession); !ok || by.Field.String() != want {
-			t.Errorf("%T: %s", object, by.Field)
+		for _, test := range []struct {
+			store, replica string
+			watched        bool
+		}{
+			{"models", "models-0", true}, {"models", "models-1", false}, {"models", "", false}, {"other", "models-0", false},
+		} {
+			session := fields.Set{"spec.storeRef.name": test.store, "status.admission.replica": test.replica}
+			if _, ok := object.(*v1alpha1.UploadSession); !ok || by.Field.Matches(session) != test.watched {
+				t.Errorf("%T with %s: want it watched: %v", object, session, test.watched)
+			}
 		}
 	}
 	if len(options.ByObject) != 1 {

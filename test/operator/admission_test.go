@@ -35,7 +35,7 @@ var _ = Describe("Admission", func() {
 	})
 
 	It("ends a session that exceeds the store's limits", func(ctx SpecContext) {
-		w.haveReadyStore(ctx, func(s *v1alpha1.UploadStore) { s.Spec.Limits.MaxObjectBytes = ptr.To[int64](99) })
+		w.haveReadyStore(ctx, func(s *v1alpha1.UploadStore) { s.Spec.Limits.MaxObjectBytes = 99 })
 		s := w.createSession(ctx)
 		w.step(ctx, s)
 		Expect(s).To(showing("False ExceedsStoreLimits", "False Finished", "False ExceedsStoreLimits"))

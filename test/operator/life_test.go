@@ -28,8 +28,8 @@ var _ = Describe("The life of a session", func() {
 		Expect(s.Finalizers).To(ConsistOf(v1alpha1.StagingFinalizer))
 		Expect(s.Status.Admission.Replica).To(Equal(replicaName))
 		Expect(s.Status.Admission.Endpoint).To(Equal(endpoint))
-		Expect(*s.Status.Admission.ChunkSizeBytes).To(Equal(int64(16 << 20)))
-		Expect(*s.Status.Admission.IdleTimeoutSeconds).To(Equal(int32(3600)))
+		Expect(s.Status.Admission.ChunkSizeBytes).To(Equal(int64(16 << 20)))
+		Expect(s.Status.Admission.IdleTimeoutSeconds).To(Equal(int32(3600)))
 		Expect(*s.Status.Admission.ReservedBytes).To(Equal(int64(100)))
 		Expect(s.Status.Admission.AdmittedTime.Time).To(BeTemporally("==", w.clock.Now()))
 		Expect(s.Status.ExpirationTime.Time).To(BeTemporally("==", w.clock.Now().Add(24*time.Hour)))
@@ -95,7 +95,7 @@ var _ = Describe("The life of a session", func() {
 		By("resuming it with a longer deadline")
 		w.change(ctx, s, func(spec *v1alpha1.UploadSessionSpec) {
 			spec.DesiredState = v1alpha1.DesiredStateActive
-			*spec.ActiveDeadlineSeconds *= 2
+			spec.ActiveDeadlineSeconds *= 2
 		})
 		w.step(ctx, s)
 		Expect(s).To(showing("True Admitted", "True Uploading", "Unknown Uploading"))
