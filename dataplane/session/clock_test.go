@@ -84,13 +84,6 @@ func (c *fakeClock) awaitAfters(n int) {
 	}
 }
 
-// countAfters is how many times After was called.
-func (c *fakeClock) countAfters() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.afters
-}
-
 // beforeNextNow makes the next call of Now call f first.
 func (c *fakeClock) beforeNextNow(f func()) {
 	c.mu.Lock()

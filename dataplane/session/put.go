@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -176,7 +177,7 @@ func (s *Service) write(ctx context.Context, l *live, w *writer, in Incoming, of
 	if err != nil {
 		return err
 	}
-	defer staged.Close() // what was written is made durable by Commit, not by Close
+	defer func() { _ = staged.Close() }() // what was written is made durable by Commit, not by Close
 	sum, err := s.receive(ctx, w, in, func(block []byte, at int64) error {
 		_, err := staged.WriteAt(block, offset+at)
 		return err
@@ -216,7 +217,7 @@ func (s *Service) compare(ctx context.Context, l *live, w *writer, in Incoming) 
 // receive reads the body block by block, hands each block to keep with its
 // offset in the chunk, and returns the checksum once every check holds.
 func (s *Service) receive(ctx context.Context, w *writer, in Incoming, keep func(block []byte, at int64) error) (uint64, error) {
-	buffer := s.blocks.Get().(*[]byte)
+	buffer := s.blocks.Get().(*[]byte) //nolint:errcheck // the pool holds nothing else
 	defer s.blocks.Put(buffer)
 	sum := s.checksum()
 	body := &watchedBody{body: in.Body, writer: w, clock: s.clock}
@@ -242,7 +243,7 @@ func (s *Service) receive(ctx context.Context, w *writer, in Incoming, keep func
 	}
 	w.storing.Store(true)
 	for _, c := range in.Checks {
-		if got := c.Hash.Sum(nil); string(got) != string(c.Want) {
+		if got := c.Hash.Sum(nil); !bytes.Equal(got, c.Want) {
 			return 0, fmt.Errorf("%w: %s of the %d bytes received is %x, not %x", ErrMismatch, c.Name, in.Length, got, c.Want)
 		}
 	}

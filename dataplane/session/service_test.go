@@ -348,6 +348,21 @@ func TestTimeoutsThatCouldNotBeStoredAreStoredNextTime(t *testing.T) {
 	}
 }
 
+// A failure says nothing of what is stored: here it is the new record.
+func TestTimeoutsAreSetBackAfterAFailure(t *testing.T) {
+	r := newRig(t)
+	r.begin("a", session.Spec{Size: 10, ChunkSize: 10, IdleTimeout: time.Minute})
+	r.volume.failAfterNext("SaveRecord", 1)
+	expect(t, "the new one", r.SetTimeouts(r.ctx, "a", time.Hour, time.Time{}), errBroken)
+	if err := r.SetTimeouts(r.ctx, "a", time.Minute, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	r.crash()
+	if got := r.get("a").Spec.IdleTimeout; got != time.Minute {
+		t.Errorf("after a restart the idle timeout is %s", got)
+	}
+}
+
 func TestSpaceDoesNotChangeWhileSessionsComeAndGo(t *testing.T) {
 	r := newRig(t)
 	const size = 64 << 20

@@ -1,6 +1,7 @@
 package upload_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func TestUploadsArePublishedWhole(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got.Size() != test.size || string(readAll(t, got)) != string(object) {
+				if got.Size() != test.size || !bytes.Equal(readAll(t, got), object) {
 					t.Error("the object that is opened is another")
 				}
 				again, err := r.Complete(r.ctx, g.Name, digestOf(object))
@@ -244,7 +245,7 @@ func TestTwoUploadsOfOneKeyPublishOnce(t *testing.T) {
 	if won < 0 {
 		t.Fatal("none was published")
 	}
-	if string(r.under("one/key")) != string(content(won, 25)) {
+	if !bytes.Equal(r.under("one/key"), content(won, 25)) {
 		t.Error("under the key is not what was published")
 	}
 }
@@ -564,7 +565,7 @@ func TestOpenKnowsItsOwnObject(t *testing.T) {
 				if st.Meta.ID != "id" {
 					t.Errorf("the status is that of %q", st.Meta.ID)
 				}
-				if err == nil && string(readAll(t, got)) != string(object) {
+				if err == nil && !bytes.Equal(readAll(t, got), object) {
 					t.Error("the object is another")
 				}
 				r.crash()
@@ -590,7 +591,7 @@ func TestWhatWasOpenedStaysAsItIs(t *testing.T) {
 	if err := os.Remove(r.path(g.Key)); err != nil {
 		t.Fatal(err)
 	}
-	if string(readAll(t, opened)) != string(object) {
+	if !bytes.Equal(readAll(t, opened), object) {
 		t.Error("the object changed")
 	}
 }

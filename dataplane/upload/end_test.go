@@ -1,6 +1,7 @@
 package upload_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,7 +99,7 @@ func TestForgetLeavesTheObjectOnly(t *testing.T) {
 	if err != nil || len(left) != 0 {
 		t.Errorf("left are %v, %v", left, err)
 	}
-	if string(r.under(published.Key)) != string(object) {
+	if !bytes.Equal(r.under(published.Key), object) {
 		t.Error("the object changed")
 	}
 	r.crash()
@@ -423,18 +425,18 @@ func TestCloseCutsCompletionShort(t *testing.T) {
 	publishing := r.volume.hold("Publish")
 	r.send(g, object)
 	receive(t, "the publication", publishing.arrived)
-	closed := make(chan struct{})
+	var opened atomic.Bool
 	go func() {
-		r.Close()
-		close(closed)
+		for range 1000 {
+			runtime.Gosched() // so that a Close which does not wait returns before
+		}
+		opened.Store(true)
+		publishing.open()
 	}()
-	select {
-	case <-closed:
+	r.Close()
+	if !opened.Load() {
 		t.Error("Close did not wait")
-	default:
 	}
-	publishing.open()
-	receive(t, "the end of Close", closed)
 	r.crash()
 	r.expectPublished(g, object)
 }

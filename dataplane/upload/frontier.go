@@ -93,7 +93,7 @@ func (f *frontier) advance(ctx context.Context) error {
 			if staged, err = f.core.OpenStaged(ctx, f.id); err != nil {
 				return err
 			}
-			defer staged.Close() // it was only read
+			defer func() { _ = staged.Close() }() // it was only read
 		}
 		if err := f.add(staged, c); err != nil {
 			return err

@@ -19,22 +19,28 @@ func main() {
 	file := flag.String("file", "", "the file to upload; the kube-apiserver binary where empty")
 	bin := flag.String("bin", "bin", "the folder with the manager and the dataplane")
 	flag.Parse()
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	options := story.Options{Root: ".", Binaries: *bin, File: *file, Out: os.Stdout, Terminal: isTerminal(os.Stdout)}
-
-	tell, began := story.Tell, time.Now()
-	if *keep {
-		tell = story.Run
-	}
-	if err := tell(ctx, options); err != nil {
+	if err := run(*keep, *file, *bin); err != nil {
 		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
 		os.Exit(1)
 	}
-	if !*keep {
+}
+
+func run(keep bool, file, bin string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	options := story.Options{Root: ".", Binaries: bin, File: file, Out: os.Stdout, Terminal: isTerminal(os.Stdout)}
+
+	tell, began := story.Tell, time.Now()
+	if keep {
+		tell = story.Run
+	}
+	if err := tell(ctx, options); err != nil {
+		return err
+	}
+	if !keep {
 		fmt.Printf("\nEverything was as it should be, in %.0f s.\n", time.Since(began).Seconds())
 	}
+	return nil
 }
 
 // isTerminal reports whether a line written to the file can be written over.

@@ -70,7 +70,10 @@ func startStack(ctx context.Context, root, bin string, say func(format string, a
 	if err := s.startManager(ctx, bin); err != nil {
 		return nil, err
 	}
-	return s, s.startDataplane(ctx, bin)
+	if err := s.startDataplane(ctx, bin); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *stack) startManager(ctx context.Context, bin string) error {

@@ -128,7 +128,7 @@ func (t *teller) show(ctx context.Context, args ...string) (string, error) {
 // apply creates the samples as they are, and a session for the real file.
 func (t *teller) apply(ctx context.Context) error {
 	t.say("Applying config/samples: a store, and a first session that nobody uploads")
-	if _, err := t.show(ctx, "apply", "--kustomize", filepath.Join(t.Root, "config/samples")); err != nil {
+	if _, err := t.show(ctx, "apply", "--kustomize", filepath.Join(t.Root, "config", "samples")); err != nil {
 		return err
 	}
 	if _, err := t.show(ctx, "wait", "--for=condition=Ready", "upst/"+storeName, "--timeout=30s"); err != nil {
@@ -298,7 +298,7 @@ func sumOf(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() // it was only read
+	defer func() { _ = f.Close() }() // it was only read
 	sum := sha256.New()
 	_, err = io.Copy(sum, f)
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil)), err

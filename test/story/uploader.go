@@ -154,7 +154,7 @@ func (u *uploader) putBytes(ctx context.Context, index int, chunk []byte) error 
 
 // status asks the dataplane how far the session is.
 func (u *uploader) status(ctx context.Context) (*status, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.base, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.base, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (u *uploader) status(ctx context.Context) (*status, error) {
 // complete asks for the object to be verified and published, and waits for it.
 func (u *uploader) complete(ctx context.Context) (*status, error) {
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.base+"/complete", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.base+"/complete", http.NoBody)
 		if err != nil {
 			return nil, err
 		}
