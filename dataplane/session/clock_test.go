@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
@@ -76,10 +77,21 @@ func (c *fakeClock) Advance(d time.Duration) {
 }
 
 // awaitAfters returns once After was called so many times in all.
-func (c *fakeClock) awaitAfters(n int) {
+func (c *fakeClock) awaitAfters(tb testing.TB, n int) {
+	tb.Helper()
+	late := false
+	defer time.AfterFunc(patience, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		late = true
+		c.asked.Broadcast()
+	}).Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.afters < n {
+		if late {
+			tb.Fatalf("%d of %d waited", c.afters, n)
+		}
 		c.asked.Wait()
 	}
 }

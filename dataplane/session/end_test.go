@@ -228,7 +228,7 @@ func TestAbortEndsTheChunksInFlight(t *testing.T) {
 		body.hang(t)
 	}
 	waiting := r.putting("a", incoming(0, content(9, chunkLength)))
-	r.clock.awaitAfters(1)
+	r.clock.awaitAfters(t, 1)
 	storing := r.volume.hold("Commit")
 	stored := r.putting("a", incoming(3, content(3, chunkLength)))
 	receive(t, "the commit", storing.arrived)

@@ -27,7 +27,7 @@ func stalled(t *testing.T) (*rig, *feed, <-chan outcome) {
 func TestARetryTakesOverFromAStalledSender(t *testing.T) {
 	r, body, first := stalled(t)
 	retry := r.putting("a", incoming(0, content(2, chunkLength)))
-	r.clock.awaitAfters(1)
+	r.clock.awaitAfters(t, 1)
 	r.clock.Advance(takeOverAfter - 1)
 	select {
 	case got := <-retry:
@@ -62,7 +62,7 @@ func TestARetryTakesOverFromASenderThatDoesNotEndItsBody(t *testing.T) {
 	body.give(t, content(1, chunkLength)[tiny:])
 	body.hang(t)
 	retry := r.putting("a", incoming(0, content(2, chunkLength)))
-	r.clock.awaitAfters(1)
+	r.clock.awaitAfters(t, 1)
 	r.clock.Advance(takeOverAfter)
 	expect(t, "the first", receive(t, "its end", first).err, session.ErrSuperseded)
 	if got := receive(t, "the retry", retry); got.err != nil || !got.added {
@@ -83,7 +83,7 @@ func TestNobodyTakesOverFromASlowSender(t *testing.T) {
 		t.Run(test.what, func(t *testing.T) {
 			r, body, first := stalled(t)
 			retry := r.putting("a", incoming(0, test.retry))
-			r.clock.awaitAfters(1)
+			r.clock.awaitAfters(t, 1)
 			for _, b := range content(1, chunkLength)[tiny:] {
 				body.hang(t)
 				r.clock.Advance(takeOverAfter - 1)
@@ -110,10 +110,10 @@ func TestNobodyTakesOverWhileTheVolumeStores(t *testing.T) {
 	receive(t, "the commit", storing.arrived)
 	retry := r.putting("a", incoming(0, content(1, chunkLength)))
 	for n := 1; n <= 5; n++ {
-		r.clock.awaitAfters(n)
+		r.clock.awaitAfters(t, n)
 		r.clock.Advance(2 * takeOverAfter)
 	}
-	r.clock.awaitAfters(6)
+	r.clock.awaitAfters(t, 6)
 	select {
 	case <-body.cut:
 		t.Error("the sender was interrupted while its chunk was stored")
@@ -122,6 +122,31 @@ func TestNobodyTakesOverWhileTheVolumeStores(t *testing.T) {
 	default:
 	}
 	storing.open()
+	if got := receive(t, "the first", first); got.err != nil || !got.added {
+		t.Errorf("the first: %+v", got)
+	}
+	if got := receive(t, "the retry", retry); got.err != nil || got.added {
+		t.Errorf("the retry: %+v", got)
+	}
+}
+
+// Until the sender is gone its bytes may still be written, so nobody enters.
+func TestARetryWaitsForASenderThatCanNotBeInterrupted(t *testing.T) {
+	r := newRig(t)
+	r.begin("a", session.Spec{Size: chunkLength, ChunkSize: chunkLength})
+	body := newFeed()
+	in := body.incoming(0, chunkLength)
+	in.Interrupt = nil
+	first := r.putting("a", in)
+	body.give(t, content(1, tiny))
+	body.hang(t)
+	retry := r.putting("a", incoming(0, content(1, chunkLength)))
+	for n := 1; n <= 4; n++ {
+		r.clock.awaitAfters(t, n) // it waits again
+		r.clock.Advance(takeOverAfter)
+	}
+	body.give(t, content(1, chunkLength)[tiny:])
+	body.end(t)
 	if got := receive(t, "the first", first); got.err != nil || !got.added {
 		t.Errorf("the first: %+v", got)
 	}
@@ -147,7 +172,7 @@ func TestOneOfSeveralRetriesTakesOver(t *testing.T) {
 			}
 		})
 	}
-	r.clock.awaitAfters(retries)
+	r.clock.awaitAfters(t, retries)
 	r.clock.Advance(takeOverAfter)
 	waiting.Wait()
 	expect(t, "the first", receive(t, "its end", first).err, session.ErrSuperseded)
@@ -162,7 +187,7 @@ func TestAStalledRetryIsTakenOverToo(t *testing.T) {
 		body.hang(t)
 		body = newFeed()
 		next := r.putting("a", body.incoming(0, chunkLength))
-		r.clock.awaitAfters(n)
+		r.clock.awaitAfters(t, n)
 		r.clock.Advance(takeOverAfter)
 		expect(t, "the one before", receive(t, "its end", last).err, session.ErrSuperseded)
 		body.give(t, content(3, tiny))
@@ -185,7 +210,7 @@ func TestWhoWaitsLeavesWithItsContext(t *testing.T) {
 		_, err := r.PutChunk(ctx, "a", incoming(0, content(2, chunkLength)))
 		waiting <- err
 	}()
-	r.clock.awaitAfters(1)
+	r.clock.awaitAfters(t, 1)
 	cancel()
 	expect(t, "who waits", receive(t, "its end", waiting), context.Canceled)
 	body.give(t, content(1, chunkLength)[tiny:])
@@ -198,7 +223,7 @@ func TestWhoWaitsLeavesWithItsContext(t *testing.T) {
 func TestWhoWaitsIsToldThatTheSessionWasPaused(t *testing.T) {
 	r, body, first := stalled(t)
 	retry := r.putting("a", incoming(0, content(2, chunkLength)))
-	r.clock.awaitAfters(1)
+	r.clock.awaitAfters(t, 1)
 	if err := r.SetPaused("a", true); err != nil {
 		t.Fatal(err)
 	}

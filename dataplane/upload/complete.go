@@ -86,7 +86,11 @@ func mismatch(whose string, is, want Digest) error {
 // completeIfDue starts completion where nothing but that is left to do.
 func (s *Service) completeIfDue(id session.ID) {
 	m, err := s.core.Get(id)
-	if err != nil || m.State != session.Open || m.Paused || !m.Complete() {
+	if err != nil || m.State.Ended() || m.Paused || !m.Complete() {
+		return
+	}
+	if m.State == session.Sealed {
+		s.currentCompletion(id)
 		return
 	}
 	if g, err := grantOf(m); err != nil || g.Explicit {
@@ -101,12 +105,19 @@ func (s *Service) completeIfDue(id session.ID) {
 func (s *Service) startCompletion(id session.ID, want Digest) *completion {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.startCompletionLocked(id, want)
+}
+
+func (s *Service) startCompletionLocked(id session.ID, want Digest) *completion {
 	if c := s.completions[id]; c != nil {
 		return c
 	}
 	c := &completion{want: want, done: make(chan struct{})}
 	s.completions[id] = c
 	sealed := s.core.Seal(id)
+	if errors.Is(sealed, session.ErrSealed) {
+		sealed = nil // an earlier attempt left it so
+	}
 	s.running.Go(func() {
 		c.err = s.complete(s.ctx, id, want, sealed)
 		if c.err != nil {
@@ -124,20 +135,39 @@ func (s *Service) startCompletion(id session.ID, want Digest) *completion {
 	return c
 }
 
-// awaitCompletion waits for the attempt that is going on, if there is one.
+// awaitCompletion waits for the attempt that is going on, if there is one. An
+// upload that an earlier attempt left sealed is attempted again, and the error
+// is that of the attempt.
 func (s *Service) awaitCompletion(ctx context.Context, id session.ID) error {
-	s.mu.Lock()
-	c := s.completions[id]
-	s.mu.Unlock()
+	c, left := s.currentCompletion(id)
 	if c == nil {
-		return ctx.Err()
+		return nil
 	}
 	select {
 	case <-c.done:
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if left {
+		return c.err
+	}
+	return nil
+}
+
+// currentCompletion returns the attempt that is going on, if there is one. An
+// upload that an earlier attempt left sealed is attempted again, whatever its
+// grant says: its object may be under its key already.
+func (s *Service) currentCompletion(id session.ID) (c *completion, left bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.completions[id]; c != nil {
+		return c, false
+	}
+	// Whoever seals or unseals has an attempt going on meanwhile, so that this one was left.
+	if m, err := s.core.Get(id); err != nil || m.State != session.Sealed {
+		return nil, false
+	}
+	return s.startCompletionLocked(id, ""), true
 }
 
 // complete verifies and publishes, unless the session could not be sealed. It
@@ -151,6 +181,9 @@ func (s *Service) complete(ctx context.Context, id session.ID, want Digest, seal
 	}
 	result, err := s.verifyAndPublish(ctx, id, want)
 	if err != nil {
+		if s.mayBePublished(ctx, id) {
+			return err // sealed it stays, so that nothing but completion can end it
+		}
 		return errors.Join(err, s.core.Unseal(id))
 	}
 	state := session.Finished
@@ -168,6 +201,16 @@ func (s *Service) complete(ctx context.Context, id session.ID, want Digest, seal
 	}
 	s.ended(st)
 	return nil
+}
+
+// mayBePublished reports whether the object is under its key, or nobody can tell.
+func (s *Service) mayBePublished(ctx context.Context, id session.ID) bool {
+	st, err := s.statusByID(id)
+	if err != nil {
+		return true
+	}
+	published, err := s.publisher.Published(context.WithoutCancel(ctx), id, st.Grant.Key)
+	return published || err != nil
 }
 
 // verifyAndPublish returns how the upload ends, or an error where it does not end.
@@ -202,7 +245,8 @@ func (s *Service) verifyAndPublish(ctx context.Context, id session.ID, want Dige
 		return result, nil
 	}
 	result.ModTime = object.ModTime()
-	return result, object.Close()
+	_ = object.Close() // it was only looked at
+	return result, nil
 }
 
 // publishFailure says how an upload ends that failed to publish with err, and

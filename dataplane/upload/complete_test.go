@@ -595,3 +595,31 @@ func TestWhatWasOpenedStaysAsItIs(t *testing.T) {
 		t.Error("the object changed")
 	}
 }
+
+// A publication that failed after its object was there, as when the directory
+// can't be synced: nothing but completion ends the upload, so that it never
+// ends without an object while the object is there.
+func TestWhatMayBePublishedIsOnlyCompleted(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(r *rig) error
+	}{
+		{"by another call", func(r *rig) error { _, err := r.Complete(r.ctx, grant("id").Name, ""); return err }},
+		{"by cancelling", func(r *rig) error { _, err := r.Cancel(r.ctx, "id", upload.Cancelled, "enough"); return err }},
+		{"by its deadline", func(r *rig) error { r.clock.Advance(24 * time.Hour); return r.Tend(r.ctx) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			object := content(1, 25)
+			g := grant("id", explicit)
+			g.Deadline = r.clock.Now().Add(time.Hour)
+			r.accept(g)
+			r.send(g, object)
+			r.volume.failAfter("Publish", 1)
+			_, err := r.Complete(r.ctx, g.Name, "")
+			expect(t, "complete", err, errBroken)
+			expect(t, "the end", test.end(r), nil)
+			r.expectPublished(g, object)
+		})
+	}
+}

@@ -78,22 +78,28 @@ func (f *frontier) advance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var staged session.Staged
+	var ready []session.Chunk
+	next := f.next
 	for c := range chunks {
-		if c.Offset < f.next {
-			continue
-		}
-		if c.Offset > f.next {
+		if c.Offset > next {
 			break
 		}
+		if c.Offset == next {
+			ready = append(ready, c)
+			next += c.Length
+		}
+	}
+	if len(ready) == 0 {
+		return nil
+	}
+	staged, err := f.core.OpenStaged(ctx, f.id)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = staged.Close() }() // it was only read
+	for _, c := range ready {
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if staged == nil {
-			if staged, err = f.core.OpenStaged(ctx, f.id); err != nil {
-				return err
-			}
-			defer func() { _ = staged.Close() }() // it was only read
 		}
 		if err := f.add(staged, c); err != nil {
 			return err

@@ -66,6 +66,10 @@ func (f *staged) WriteAt(b []byte, offset int64) (int, error) {
 	if err := f.within(offset, int64(len(b))); err != nil {
 		return 0, err
 	}
+	// A slot that reached the disk although its sync failed must not vouch for other bytes.
+	if err := f.sink.failed(f.id); err != nil {
+		return 0, failure("write session "+string(f.id), err)
+	}
 	n, err := f.data.WriteAt(b, offset)
 	return n, failure("write session "+string(f.id), err)
 }
