@@ -41,6 +41,17 @@ run: build ## The same processes, left running to play with
 test: ## Everything that must pass: unit, conformance, control plane and boundary tests
 	hack/test.sh ./...
 
+# How long each of the nightly programs goes on.
+NIGHTLY_MINUTES ?= 30
+
+.PHONY: nightly
+nightly: ## The crash and network programs, NIGHTLY_MINUTES each (30)
+	NIGHTLY_MINUTES=$(NIGHTLY_MINUTES) hack/nightly.sh
+
+.PHONY: bench
+bench: ## The data path against its peers, half an hour on a quiet machine; writes docs/benchmarks.md
+	cd bench && go run ./cmd/bench -report ../docs
+
 .PHONY: verify
 verify: verify-modules verify-generated verify-config verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, boundaries, lint and vulnerabilities
 	@echo "verify: all is as it should be"

@@ -1,0 +1,350 @@
+package rig
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/dataplane/upload"
+)
+
+// sum is the SHA-256 of some bytes.
+type sum [sha256.Size]byte
+
+// Session is one upload and what the oracle knows of it.
+type Session struct {
+	Name, Key, UID  string
+	Size, ChunkSize int64
+	// Digest is spec.digest; empty for none.
+	Digest string
+	// Explicit waits for the complete call; Replace replaces what is under the key.
+	Explicit, Replace bool
+	// Contested sessions are sent two contents for each chunk, of which the first to be
+	// acknowledged counts.
+	Contested bool
+	// Doomed sessions have a Digest that their bytes do not have.
+	Doomed bool
+	// Abandoned sessions are never completed.
+	Abandoned bool
+	// Abortable sessions may be aborted by a client.
+	Abortable bool
+
+	oracle *Oracle
+	seed   uint64
+
+	mu       sync.Mutex
+	chunks   []chunk
+	aborting bool          // a client has asked for an abort
+	end      upload.Reason // as it was told first; empty while none was
+	lasting  bool          // who told of the end promised that it lasts
+	counted  bool          // as an object
+	digest   string        // that came with it
+	retired  bool          // it was checked to the end and its resource is deleted
+	history  []string      // what happened, the last of it
+}
+
+// chunk is what the oracle knows of one chunk.
+type chunk struct {
+	// sent are the contents that were sent with a right digest or none: those that may be held.
+	sent map[sum]bool
+	// acked is the content of the first 2xx.
+	acked    sum
+	hasAcked bool
+	// sums are of the variants, once they were asked for.
+	sums [variants]sum
+	// checked is whether it was found held after a restart since then.
+	checked bool
+}
+
+// historyLimit is how much of what happened to a session is kept.
+const historyLimit = 300
+
+// Chunks is how many chunks the session has.
+func (s *Session) Chunks() int { return len(s.chunks) }
+
+// Extent is where a chunk begins, and how long it is.
+func (s *Session) Extent(index int) (offset, length int64) {
+	offset = int64(index) * s.ChunkSize
+	return offset, min(s.ChunkSize, s.Size-offset)
+}
+
+// Content is what a chunk holds. Variant 0 is the object's; others are other bytes.
+func (s *Session) Content(index, variant int) []byte {
+	_, length := s.Extent(index)
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[0:], s.seed)
+	binary.LittleEndian.PutUint64(seed[8:], uint64(index))
+	binary.LittleEndian.PutUint64(seed[16:], uint64(variant))
+	b := make([]byte, length)
+	_, _ = rand.NewChaCha8(seed).Read(b) // it never fails
+	if variant != 0 && len(b) > 0 {
+		// A chunk of one byte could be the same by chance.
+		b[0] = s.Content(index, 0)[0] + byte(variant)
+	}
+	return b
+}
+
+// Object is the whole object, of chunks of variant 0.
+func (s *Session) Object() []byte {
+	b := make([]byte, 0, s.Size)
+	for index := range s.chunks {
+		b = append(b, s.Content(index, 0)...)
+	}
+	return b
+}
+
+// note keeps what happened. The caller does not hold s.mu.
+func (s *Session) note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noteLocked(format, args...)
+}
+
+func (s *Session) noteLocked(format string, args ...any) {
+	line := fmt.Sprintf("%9.3fs ", time.Since(s.oracle.began).Seconds()) + fmt.Sprintf(format, args...)
+	if len(s.history) == historyLimit {
+		s.history = append(s.history[:0], s.history[historyLimit/3:]...)
+	}
+	s.history = append(s.history, line)
+}
+
+// Sending tells that a content is about to be sent which may come to be held.
+func (s *Session) Sending(index int, content []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.chunks[index].sent[sha256.Sum256(content)] = true
+}
+
+// Acknowledged tells that a chunk of this content got a 2xx. It is called at
+// the moment when that was read.
+func (s *Session) Acknowledged(index int, content []byte) {
+	got := sha256.Sum256(content)
+	s.mu.Lock()
+	c := &s.chunks[index]
+	first, sent, differs := !c.hasAcked, c.sent[got], c.hasAcked && c.acked != got
+	if first {
+		c.hasAcked, c.acked = true, got
+		s.noteLocked("chunk %d acknowledged, sha-256 %x", index, got[:6])
+	}
+	s.mu.Unlock()
+	if first {
+		s.oracle.Acknowledged.Add(1)
+	}
+	switch {
+	case !sent:
+		s.oracle.Violate(s, "chunk %d was acknowledged with bytes that must never count, sha-256 %x", index, got[:6])
+	case differs:
+		s.oracle.Violate(s, "chunk %d was acknowledged with two contents, the second of sha-256 %x", index, got[:6])
+	}
+}
+
+// Aborting tells that a client is about to ask for an abort.
+func (s *Session) Aborting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aborting = true
+}
+
+// Held reports whether a chunk was acknowledged.
+func (s *Session) Held(index int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.chunks[index].hasAcked
+}
+
+// AckedVariant is which variant of a chunk was acknowledged; false where none was.
+func (s *Session) AckedVariant(index int) (int, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &s.chunks[index]
+	if !c.hasAcked {
+		return 0, false
+	}
+	for variant := range variants {
+		if c.sums[variant] == (sum{}) {
+			c.sums[variant] = sha256.Sum256(s.Content(index, variant))
+		}
+		if c.sums[variant] == c.acked {
+			return variant, true
+		}
+	}
+	return 0, false
+}
+
+// variants is how many contents of a chunk may be sent to be held.
+const variants = 2
+
+// Teller is who tells how a session ended.
+type Teller string
+
+// The tellers.
+const (
+	// ByStatus and ByRefusal tell of an end as soon as it is decided, which is a moment before it
+	// is durable: if the dataplane dies in that moment, the session goes on.
+	ByStatus  Teller = "status"
+	ByRefusal Teller = "refusal"
+	// ByAbort, ByComplete and ByResource tell of an end that lasts.
+	ByAbort    Teller = "abort"
+	ByComplete Teller = "complete"
+	ByResource Teller = "resource"
+)
+
+func (t Teller) lasting() bool { return t != ByStatus && t != ByRefusal }
+
+// Ended tells how the session ended, as somebody was told. While the dataplane
+// lives it never ends in another way, nor with another digest, and where the
+// teller's word lasts, never again.
+func (s *Session) Ended(reason upload.Reason, digest string, teller Teller) {
+	s.mu.Lock()
+	first := s.end == ""
+	if first {
+		s.end, s.digest = reason, digest
+		s.noteLocked("ended: %s %s, says the %s", reason, digest, teller)
+	}
+	s.lasting = s.lasting || s.end == reason && teller.lasting()
+	object := s.end == reason && reason == upload.Published && !s.counted
+	s.counted = s.counted || object
+	end, known, aborting := s.end, s.digest, s.aborting
+	s.mu.Unlock()
+	if object {
+		s.oracle.Objects.Add(1)
+	}
+	switch {
+	case end != reason:
+		s.oracle.Violate(s, "the %s says it ended as %s, but it ended as %s", teller, reason, end)
+	case digest != "" && known != "" && digest != known:
+		s.oracle.Violate(s, "the %s says digest %s, but it was %s", teller, digest, known)
+	case !first:
+	case reason == upload.Published && s.Doomed:
+		s.oracle.Violate(s, "it was published without having its digest")
+	case reason == upload.Published && s.Digest != "" && digest != "" && digest != s.Digest:
+		s.oracle.Violate(s, "it was published with digest %s, not %s", digest, s.Digest)
+	case reason == upload.Published:
+	case reason == upload.DigestMismatch && s.Doomed:
+	case reason == upload.ClientAborted && aborting:
+	case reason == upload.KeyExists && !s.Replace && s.oracle.hasRival(s):
+	default:
+		s.oracle.Violate(s, "the %s says it ended as %s, for which there is no cause", teller, reason)
+	}
+}
+
+// restarted takes back an end that was not told to last.
+func (s *Session) restarted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.end != "" && !s.lasting {
+		s.end, s.digest = "", ""
+	}
+}
+
+// End is how the session ended as far as somebody was told, or "".
+func (s *Session) End() upload.Reason {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.end
+}
+
+// ResultDigest is the digest that was told of the published object.
+func (s *Session) ResultDigest() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.digest
+}
+
+// CheckObject returns why these bytes are not the session's whole object, or nil.
+func (s *Session) CheckObject(b []byte) error {
+	if s.Doomed {
+		return fmt.Errorf("the object of session %s must never appear", s.Name)
+	}
+	if int64(len(b)) != s.Size {
+		return fmt.Errorf("%d bytes, where session %s has %d", len(b), s.Name, s.Size)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for index := range s.chunks {
+		offset, length := s.Extent(index)
+		got := sha256.Sum256(b[offset : offset+length])
+		c := s.chunks[index]
+		switch {
+		case c.hasAcked && c.acked != got:
+			return fmt.Errorf("chunk %d of session %s is %x, acknowledged was %x", index, s.Name, got[:6], c.acked[:6])
+		case !c.sent[got]:
+			return fmt.Errorf("chunk %d of session %s is %x, which was never sent", index, s.Name, got[:6])
+		}
+	}
+	if whole := digestOf(b); s.Digest != "" && whole != s.Digest {
+		return fmt.Errorf("digest %s, session %s has %s", whole, s.Name, s.Digest)
+	} else if s.digest != "" && s.end == upload.Published && whole != s.digest {
+		return fmt.Errorf("digest %s, session %s was published with %s", whole, s.Name, s.digest)
+	}
+	return nil
+}
+
+// Promises is what was promised of a session at one moment.
+type Promises struct {
+	held []bool
+	end  upload.Reason
+}
+
+// Promises is what was promised so far: what a request that is sent from now
+// on must find.
+func (s *Session) Promises() Promises {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := Promises{end: s.end, held: make([]bool, len(s.chunks))}
+	for index, c := range s.chunks {
+		p.held[index] = c.hasAcked
+	}
+	return p
+}
+
+// CheckStatus checks a live status against what was promised before it was asked for.
+func (s *Session) CheckStatus(p Promises, st chunkapi.Status, teller Teller) {
+	if string(st.UID) != s.UID || st.SizeBytes != s.Size || st.ChunkSizeBytes != s.ChunkSize || st.TotalChunks != s.Chunks() {
+		s.oracle.Violate(s, "the status is of something else: %+v", st)
+		return
+	}
+	if st.Result != nil {
+		s.Ended(st.Result.Reason, string(st.Result.Digest), teller)
+	} else if p.end != "" {
+		s.oracle.Violate(s, "it had ended as %s, and is %s again", p.end, st.State)
+	}
+	// An upload that ended without an object owes nobody its chunks.
+	owed := st.Result == nil || st.Result.Reason == upload.Published
+	missing := s.missing(st)
+	var lost, made []int
+	s.mu.Lock()
+	for index, c := range s.chunks {
+		if p.held[index] && missing[index] && owed {
+			lost = append(lost, index)
+		}
+		if !missing[index] && len(c.sent) == 0 {
+			made = append(made, index)
+		}
+	}
+	s.mu.Unlock()
+	if len(lost) > 0 {
+		s.oracle.Violate(s, "chunks %v were acknowledged and are not held", lost)
+	}
+	if len(made) > 0 {
+		s.oracle.Violate(s, "chunks %v are held and were never sent whole with a right digest", made)
+	}
+}
+
+// missing tells of each chunk whether a status lists it as missing. Sessions
+// are small enough for a status to list all.
+func (s *Session) missing(st chunkapi.Status) []bool {
+	missing := make([]bool, s.Chunks())
+	for _, r := range st.Missing {
+		for index := r.First; index <= r.Last && index < len(missing); index++ {
+			missing[index] = true
+		}
+	}
+	return missing
+}
+
+func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
