@@ -240,9 +240,12 @@ func (s *Service) verifyAndPublish(ctx context.Context, id session.ID, want Dige
 	}
 	result := Result{Reason: Published, Digest: digest, Published: s.clock.Now()}
 	object, err := s.publisher.OpenObject(ctx, st.Grant.Key)
-	if err != nil {
+	if errors.Is(err, session.ErrNotFound) {
 		// Somebody removed it already; it was published all the same, and Open will say so.
 		return result, nil
+	}
+	if err != nil {
+		return Result{}, err
 	}
 	result.ModTime = object.ModTime()
 	_ = object.Close() // it was only looked at

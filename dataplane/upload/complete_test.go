@@ -623,3 +623,48 @@ func TestWhatMayBePublishedIsOnlyCompleted(t *testing.T) {
 		})
 	}
 }
+
+// An object that can't be opened for a look at it was not removed for that.
+func TestAnObjectThatCouldNotBeLookedAt(t *testing.T) {
+	r := newRig(t)
+	object := content(1, 25)
+	g := grant("id", explicit)
+	r.accept(g)
+	r.send(g, object)
+	r.volume.fail("OpenObject", 1)
+	_, err := r.Complete(r.ctx, g.Name, "")
+	expect(t, "complete", err, errBroken)
+	if _, err := r.Complete(r.ctx, g.Name, ""); err != nil {
+		t.Fatal(err)
+	}
+	r.expectPublished(g, object)
+	opened, _, err := r.Service.Open(r.ctx, g.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := opened.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The watch and a client may take the same session up at once; where one of
+// them fails the name stays the session's.
+func TestANameStaysWhereAnotherAcceptFails(t *testing.T) {
+	r := newRig(t)
+	g := grant("id")
+	creating := r.volume.hold("Create")
+	r.volume.fail("Create", 1)
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := r.Accept(r.ctx, g); first <- err }()
+	receive(t, "the first", creating.arrived)
+	again := r.volume.hold("Create")
+	go func() { _, err := r.Accept(r.ctx, g); second <- err }()
+	creating.open()
+	expect(t, "the first", receive(t, "its end", first), errBroken)
+	receive(t, "the second", again.arrived)
+	again.open()
+	expect(t, "the second", receive(t, "its end", second), nil)
+	if st, err := r.Find(g.Name); err != nil || st.Meta.ID != "id" {
+		t.Errorf("under the name is %q, %v", st.Meta.ID, err)
+	}
+}

@@ -149,6 +149,10 @@ func (s *Service) Accept(ctx context.Context, g Grant) (Status, error) {
 		s.dropName(g.Name, g.ID)
 		return Status{}, err
 	}
+	// Another call for the same session may have failed meanwhile and given the name up.
+	if err := s.takeName(g.Name, g.ID); err != nil {
+		return Status{}, err
+	}
 	if !m.State.Ended() {
 		err = s.core.SetTimeouts(ctx, g.ID, g.IdleTimeout, g.Deadline)
 	}

@@ -12,6 +12,13 @@ import (
 // is never repeated for the same bytes: the kernel reports a failure once and
 // then takes the lost pages for clean. Who wants to go on writes them again.
 
+// syncError is the failure of a sync: what was to be made durable may be lost,
+// and no later sync of the same bytes or names tells.
+type syncError struct{ error }
+
+// Unwrap is the kernel's error.
+func (e *syncError) Unwrap() error { return e.error }
+
 // onDescriptor runs a system call on an open file, again as long as a signal interrupts it.
 func onDescriptor(f *os.File, call func(fd int) error) error {
 	conn, err := f.SyscallConn()
@@ -46,7 +53,10 @@ func syncDirectory(dir *os.Root) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if err := f.Sync(); err != nil {
+		return errors.Join(&syncError{err}, f.Close())
+	}
+	return f.Close()
 }
 
 // syncVolume makes durable whatever can be read from the filesystem: also what

@@ -44,7 +44,20 @@ func (s *Sink) Publish(ctx context.Context, id session.ID, name string, replace 
 	return nameFailure(fmt.Sprintf("publish session %s as %s", id, name), s.publish(id, name, replace, attributes))
 }
 
+// publish does not go on with names once a sync of such failed, its own or
+// another session's: they may share a parent that is not durable.
 func (s *Sink) publish(id session.ID, name string, replace bool, attributes map[string]string) error {
+	if failed := s.names.Load(); failed != nil {
+		return fmt.Errorf("an earlier sync of names failed, no name can be trusted until the volume is opened anew: %w", failed)
+	}
+	err := s.publishUnder(id, name, replace, attributes)
+	if failed, ok := errors.AsType[*syncError](err); ok {
+		s.names.CompareAndSwap(nil, failed)
+	}
+	return err
+}
+
+func (s *Sink) publishUnder(id session.ID, name string, replace bool, attributes map[string]string) error {
 	dir, data, err := s.openData(id)
 	if err != nil {
 		return err

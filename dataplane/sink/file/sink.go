@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -51,13 +52,15 @@ var (
 // When the kernel once could not bring a session's bytes or ledger to stable
 // storage, Commit and Publish fail for that session until it is removed or the
 // volume is opened anew: the kernel may have dropped the bytes and calls the
-// next sync a success.
+// next sync a success. When it once could not bring a directory of public names
+// to stable storage, every Publish fails until the volume is opened anew.
 type Sink struct {
 	root    *os.Root // the volume
 	staging *os.Root // its staging directory
 	lock    *os.File // the lock on it, held while the file is open
 	guards  guards
-	broken  sync.Map // session.ID -> the error of the sync that failed
+	broken  sync.Map                  // session.ID -> the error of the sync that failed
+	names   atomic.Pointer[syncError] // of public names: the first that failed
 }
 
 // Open opens the volume whose root is an existing directory, for this process
