@@ -12,7 +12,7 @@ export KUBEBUILDER_ASSETS
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 counts=()
-for package in $(go list ./test/crash/... | grep -v -e /rig$ -e /powerfs$); do
+for package in $(go list ./test/crash/... | grep -v -e "/rig$" -e "/powerfs$"); do
 	name=${package##*/}
 	echo "nightly: $name, $NIGHTLY_MINUTES minutes"
 	# Twice the time and some more: a program may have several tests, and ends what it began.

@@ -124,6 +124,14 @@ func Seed(t testing.TB) uint64 {
 // Nightly reports whether this is a long run.
 func Nightly() bool { return os.Getenv("NIGHTLY_MINUTES") != "" }
 
+// OnlyNightly skips a program that is too long for every run, or too young.
+func OnlyNightly(t testing.TB) {
+	t.Helper()
+	if !Nightly() {
+		t.Skip("make nightly runs this one")
+	}
+}
+
 // Duration is how long a program goes on: short, or NIGHTLY_MINUTES.
 func Duration(t testing.TB, short time.Duration) time.Duration {
 	t.Helper()
