@@ -231,7 +231,7 @@ func kinds() []kind {
 			retryAfter: 1, next: "Try again, with fewer chunks at once.",
 		},
 		{
-			code: CodeCompleting, status: http.StatusServiceUnavailable, title: "Upload is being completed", when: []error{session.ErrSealed},
+			code: CodeCompleting, status: http.StatusServiceUnavailable, title: "Upload session is ending", when: []error{session.ErrSealed},
 			retryAfter: 1, next: "Try again to learn how it ended.",
 		},
 		{
@@ -305,6 +305,9 @@ func (a *api) explain(err error) error {
 		if err != nil || st.Result == nil {
 			// It ended before this replica ever held it; only the directory knows how.
 			return refuse(CodeSessionEnded, "")
+		}
+		if !st.Meta.Settled {
+			return refuse(CodeCompleting, "") // the end is not durable yet
 		}
 		return refuseEnded(kindOfEnd(st.Result.Reason), st)
 	}

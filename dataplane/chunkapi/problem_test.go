@@ -405,18 +405,6 @@ func problemCases() []problemCase {
 			check: endedAs(upload.DeadlineExceeded),
 		},
 		{
-			name: "abort while a chunk hangs", code: CodeSessionEnded, status: 410,
-			make: func(w *world) answer {
-				name := abc(w)
-				c := w.dial()
-				c.send(http.MethodPut, chunkPath("abc", 0), 4, []byte("xx"))
-				w.inFlight(name, 1)
-				w.do(http.MethodDelete, base("abc"), nil).want(w.t, http.StatusNoContent)
-				return c.receive(http.MethodPut)
-			},
-			check: closes,
-		},
-		{
 			name: "object removed", code: CodeObjectReplaced, status: 410,
 			make: func(w *world) answer {
 				publish(w, "one", []byte("0123"))
@@ -691,4 +679,24 @@ func TestASessionThatEndedBeforeItBegan(t *testing.T) {
 	if p := a.problem(t); a.StatusCode != http.StatusGone || p.Code != CodeSessionEnded {
 		t.Errorf("got %d %s, want 410 %s", a.StatusCode, p.Code, CodeSessionEnded)
 	}
+}
+
+// A chunk that hangs is told that the session is ending, or how it ended where
+// that is durable by then, and its connection is closed.
+func TestAbortWhileAChunkHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{})
+	name := abc(w)
+	c := w.dial()
+	c.send(http.MethodPut, chunkPath("abc", 0), 4, []byte("xx"))
+	w.inFlight(name, 1)
+	w.do(http.MethodDelete, base("abc"), nil).want(t, http.StatusNoContent)
+	a := c.receive(http.MethodPut)
+	p := a.problem(t)
+	ending := a.StatusCode == http.StatusServiceUnavailable && p.Code == CodeCompleting
+	ended := a.StatusCode == http.StatusGone && p.Code == CodeSessionEnded
+	if !ending && !ended {
+		t.Errorf("got %d %s", a.StatusCode, p.Code)
+	}
+	closes(t, w, a, p)
 }

@@ -53,6 +53,10 @@ func (s *Service) Complete(ctx context.Context, name Name, want Digest) (Status,
 			return Status{}, err
 		}
 	}
+	// Another caller's attempt may just have ended it; what is told has to last.
+	if err := s.core.Settle(ctx, id); err != nil {
+		return st, err
+	}
 	switch {
 	case st.Result == nil || st.Result.Reason != Published:
 		return st, &session.EndedError{Meta: st.Meta}

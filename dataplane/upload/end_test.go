@@ -440,3 +440,25 @@ func TestCloseCutsCompletionShort(t *testing.T) {
 	r.crash()
 	r.expectPublished(g, object)
 }
+
+// An end is told once it is durable: a session that somebody was told has
+// ended never goes on after a crash.
+func TestAnEndIsToldOnceItIsDurable(t *testing.T) {
+	r := newRig(t)
+	g := grant("id")
+	r.accept(g)
+	r.volume.fail("SaveRecord", 1)
+	_, err := r.Cancel(r.ctx, "id", upload.Cancelled, "enough")
+	expect(t, "cancel", err, errBroken)
+	st, err := r.Status(r.ctx, g.Name)
+	if err != nil || st.Meta.State != session.Sealed || st.Result != nil {
+		t.Errorf("before it is durable the status is %s, %v, %v", st.Meta.State, st.Result, err)
+	}
+	if err := r.Tend(r.ctx); err != nil {
+		t.Fatal(err)
+	}
+	st, err = r.Status(r.ctx, g.Name)
+	if err != nil || st.Result == nil || st.Result.Reason != upload.Cancelled {
+		t.Errorf("afterwards the status is %s, %v, %v", st.Meta.State, st.Result, err)
+	}
+}

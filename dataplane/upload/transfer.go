@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
@@ -26,13 +27,18 @@ func (s *Service) PutChunk(ctx context.Context, name Name, in session.Incoming) 
 }
 
 // Status returns what is known of an upload now, without waiting for a writer.
+// An end that is not durable yet is not told: the upload is Sealed until it is.
 // Errors are those of Directory.Lookup.
 func (s *Service) Status(ctx context.Context, name Name) (Status, error) {
 	id, err := s.resolve(ctx, name)
 	if err != nil {
 		return Status{}, err
 	}
-	return s.statusByID(id)
+	st, err := s.statusByID(id)
+	if err == nil && st.Result != nil && !st.Meta.Settled {
+		st.Meta.State, st.Meta.Ended, st.Meta.Outcome, st.Result = session.Sealed, time.Time{}, nil, nil
+	}
+	return st, err
 }
 
 // Known returns the status of an upload that is known here by its ID, and

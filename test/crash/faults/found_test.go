@@ -3,7 +3,6 @@ package faults
 import (
 	"bytes"
 	"net/http"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -16,15 +15,6 @@ import (
 )
 
 // What the other programs of this package found by chance, each by itself.
-
-// notMended skips a case that shows a known fault of the dataplane, unless
-// SLIPWAY_NOT_MENDED is set. Who mends the fault removes the call.
-func notMended(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("SLIPWAY_NOT_MENDED") == "" {
-		t.Skipf("not mended yet: %s", what)
-	}
-}
 
 // The kernel reports once that a directory could not be written. Who syncs it again is told that
 // all is well, and the name is gone after a loss of power.
@@ -84,7 +74,6 @@ func TestASessionStaysKnownWhereAnotherCallFailed(t *testing.T) {
 
 // An end that somebody was told of is one for good.
 func TestAnEndThatWasToldStays(t *testing.T) {
-	notMended(t, "the status shows how a session ended before that is stored; after a loss of power it is Active again")
 	b := newBench(t)
 	ctx := t.Context()
 	s := b.begin(false)

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"sync"
 	"testing"
@@ -248,7 +247,6 @@ func TestPowerCuts(t *testing.T) {
 	}
 	for end := time.Now().Add(rig.Duration(t, short)); time.Now().Before(end); {
 		if err := p.round(ctx); err != nil {
-			skipNotMended(t, err)
 			t.Fatal(err)
 		}
 	}
@@ -259,18 +257,6 @@ func TestPowerCuts(t *testing.T) {
 		t.Fatal(err)
 	}
 }
-
-// skipNotMended skips where a known fault of the dataplane was met, unless
-// SLIPWAY_NOT_MENDED is set. TestAnEndThatWasToldStays in test/crash/faults
-// shows it by itself; who mends it removes this.
-func skipNotMended(t *testing.T, err error) {
-	t.Helper()
-	if os.Getenv("SLIPWAY_NOT_MENDED") == "" && endUndone.MatchString(err.Error()) {
-		t.Skipf("not mended yet: the status shows how a session ended before that is stored: %.300s", err)
-	}
-}
-
-var endUndone = regexp.MustCompile(`: it had ended as \w+, and is (Active|Completing) again`)
 
 // The dataplane is the same; only the disk ignores a kind of sync. Each has to
 // be found out.
