@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -24,8 +25,9 @@ type ControlPlane struct {
 	// Assets is the folder with kube-apiserver, etcd and kubectl.
 	Assets string
 
-	env *envtest.Environment
-	dir string // the audit policy and log
+	env   *envtest.Environment
+	dir   string     // the audit policy and log
+	users sync.Mutex // envtest makes one certificate at a time
 }
 
 // Start brings up a control plane with the CRDs of config/crd/bases.
@@ -74,8 +76,10 @@ func (c *ControlPlane) Stop() error {
 func (c *ControlPlane) KubeConfig() []byte { return c.env.KubeConfig }
 
 // AddUser makes a user of that name, who may do what RBAC grants to the name or
-// the groups. Separate users tell the writers apart in the audit log.
+// the groups; it may be called concurrently. Separate users tell the writers apart in the audit log.
 func (c *ControlPlane) AddUser(name string, groups ...string) (*rest.Config, error) {
+	c.users.Lock()
+	defer c.users.Unlock()
 	user, err := c.env.AddUser(envtest.User{Name: name, Groups: groups}, rest.CopyConfig(c.Config))
 	if err != nil {
 		return nil, err
