@@ -105,7 +105,7 @@ compile() {
 	local var=k8s.io/component-base/version stamp
 	stamp="-X $var.gitVersion=$version -X $var.gitMajor=1 -X $var.gitMinor=$(minor "$version")"
 
-	say "compiling Kubernetes $version and etcd, once; about 5 minutes on 2 cores"
+	say "compiling Kubernetes $version and etcd, once; about 7 minutes on 2 cores"
 	tmp=$(mktemp -d "$cache/tmp.XXXXXX")
 	# shellcheck disable=SC2064 # the folder's name of now is meant
 	trap "rm -rf '$tmp'" EXIT
