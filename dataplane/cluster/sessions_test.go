@@ -197,7 +197,7 @@ func TestDeleteFreesEvenWhatCanNotBeRead(t *testing.T) {
 	w.Expect(w.admin.Delete(t.Context(), s)).To(Succeed())
 	damaged := filepath.Join(w.volume, session.ReservedElement, string(s.UID))
 	w.Expect(os.MkdirAll(damaged, 0o700)).To(Succeed())
-	w.Expect(os.WriteFile(filepath.Join(damaged, "session.json"), []byte("{"), 0o600)).To(Succeed())
+	w.Expect(os.WriteFile(filepath.Join(damaged, "record"), []byte("{"), 0o600)).To(Succeed())
 	w.damaged = true
 	w.start()
 	w.Expect(w.shows(s).Status.Result.Reason).To(Equal(v1alpha1.ReasonDeleted))

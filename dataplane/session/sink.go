@@ -37,7 +37,7 @@ type ByteSink interface {
 	SaveRecord(ctx context.Context, r Record) error
 
 	// Free frees the bytes of a session; its ledger and its record stay. Freeing what is freed
-	// is no error.
+	// is no error. A loss of power may bring the bytes back, as Recover then tells: free them again.
 	Free(ctx context.Context, id ID) error
 
 	// Remove removes all of a session. What is published stays. Removing what is not there is
@@ -107,7 +107,7 @@ type Publisher interface {
 	// Durable on return. Publishing again what Published reports is no error and only makes it
 	// durable. Without replace, ErrExists where anything is under the name; ErrUnusableName
 	// where the name can't be used: a parent is no directory, or the name is one.
-	// The bytes must not be written any more.
+	// The bytes are committed, all of them, and must not be written any more.
 	Publish(ctx context.Context, id ID, name string, replace bool, attributes map[string]string) error
 
 	// Published reports whether the staged bytes of a session are what is under the name: the

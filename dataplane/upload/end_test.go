@@ -359,7 +359,7 @@ func TestADamagedUploadDoesNotHideTheOthers(t *testing.T) {
 		r.accept(grant(name, named(name)))
 	}
 	r.crashed()
-	records, err := filepath.Glob(r.path(".slipway/damaged/*.json"))
+	records, err := filepath.Glob(r.path(".slipway/damaged/record"))
 	if err != nil || len(records) != 1 {
 		t.Fatalf("records are %v, %v", records, err)
 	}

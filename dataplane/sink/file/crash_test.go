@@ -41,7 +41,7 @@ func TestCrashCases(t *testing.T) {
 			cut: func(t *testing.T, dir string) {
 				move(t, dir, "s", "s.new")
 				remove(t, dir, "s.new", "ledger")
-				remove(t, dir, "s.new", "session.json")
+				remove(t, dir, "s.new", "record")
 			},
 		},
 		{name: "create: whole, not renamed", cut: func(t *testing.T, dir string) { move(t, dir, "s", "s.new") }},
@@ -51,26 +51,43 @@ func TestCrashCases(t *testing.T) {
 				must(t, os.CopyFS(staging(dir, "s.gone"), os.DirFS(staging(dir, "s"))))
 				must(t, os.CopyFS(staging(dir, "s.new"), os.DirFS(staging(dir, "s"))))
 			},
-			left: []string{"s", "s/data", "s/ledger", "s/session.json", "s/session.json.new"},
+			left: []string{"s", "s/data", "s/ledger", "s/record"},
 		},
 		{
-			name: "save: the next record is half written",
+			name: "save: the next version is half written",
 			cut: func(t *testing.T, dir string) {
-				must(t, os.WriteFile(staging(dir, "s", "session.json.new"), []byte(`{"format":1,"id":`), 0o600))
+				f, err := os.OpenFile(staging(dir, "s", "record"), os.O_RDWR, 0)
+				must(t, err)
+				defer f.Close()
+				info, err := f.Stat()
+				must(t, err)
+				b := make([]byte, 60) // the header and some of the record, of a later generation
+				_, err = f.ReadAt(b, 0)
+				must(t, err)
+				b[8]++
+				_, err = f.WriteAt(b, info.Size()/2)
+				must(t, err)
 			},
-			left: []string{"s", "s/data", "s/ledger", "s/session.json", "s/session.json.new"},
+			left: []string{"s", "s/data", "s/ledger", "s/record"},
+		},
+		{
+			name: "save: the next record's file is not renamed",
+			cut: func(t *testing.T, dir string) {
+				must(t, os.WriteFile(staging(dir, "s", "record.new"), []byte("half"), 0o600))
+			},
+			left: []string{"s", "s/data", "s/ledger", "s/record"},
 		},
 		{
 			name: "publish: linked, not renamed over the name",
 			cut: func(t *testing.T, dir string) {
 				must(t, os.Link(staging(dir, "s", "data"), staging(dir, "s", "object")))
 			},
-			left: []string{"s", "s/data", "s/ledger", "s/session.json", "s/session.json.new"},
+			left: []string{"s", "s/data", "s/ledger", "s/record"},
 		},
 		{
 			name: "free: the data is gone",
 			cut:  func(t *testing.T, dir string) { remove(t, dir, "s", "data") },
-			left: []string{"s", "s/ledger", "s/session.json", "s/session.json.new"},
+			left: []string{"s", "s/ledger", "s/record"},
 			check: func(t *testing.T, r session.Recovered) {
 				if r.HasBytes {
 					t.Error("it has bytes")
@@ -82,7 +99,7 @@ func TestCrashCases(t *testing.T) {
 			name: "remove: half removed",
 			cut: func(t *testing.T, dir string) {
 				move(t, dir, "s", "s.gone")
-				remove(t, dir, "s.gone", "session.json")
+				remove(t, dir, "s.gone", "record")
 			},
 		},
 	} {
@@ -136,11 +153,14 @@ func TestDamage(t *testing.T) {
 		"long ledger":      func(dir string) error { return os.Truncate(dir+"/ledger", 3*session.SlotSize) },
 		"no ledger":        func(dir string) error { return os.Remove(dir + "/ledger") },
 		"ledger is a link": func(dir string) error { return replaceByLink(dir, "ledger") },
-		"no record":        func(dir string) error { return os.Remove(dir + "/session.json") },
-		"empty record":     func(dir string) error { return os.Truncate(dir+"/session.json", 0) },
-		"record is a link": func(dir string) error { return replaceByLink(dir, "session.json") },
-		"newer record":     func(dir string) error { return os.WriteFile(dir+"/session.json", []byte(`{"format":2}`), 0o600) },
-		"another record":   func(dir string) error { return os.Rename(filepath.Dir(dir)+"/other/session.json", dir+"/session.json") },
+		"no record":        func(dir string) error { return os.Remove(dir + "/record") },
+		"empty record":     func(dir string) error { return os.Truncate(dir+"/record", 0) },
+		"record is a link": func(dir string) error { return replaceByLink(dir, "record") },
+		"damaged record":   func(dir string) error { return flip(dir+"/record", 30) },
+		"odd record":       func(dir string) error { return os.Truncate(dir+"/record", 5000) },
+		"short record":     func(dir string) error { return os.Truncate(dir+"/record", 4<<10) },
+		"long record":      func(dir string) error { return os.Truncate(dir+"/record", 4<<20) },
+		"another record":   func(dir string) error { return os.Rename(filepath.Dir(dir)+"/other/record", dir+"/record") },
 		"no directory": func(dir string) error {
 			return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, []byte("a file"), 0o600))
 		},
@@ -167,6 +187,16 @@ func TestDamage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// flip changes one byte of a file.
+func flip(path string, at int) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	b[at] ^= 1
+	return os.WriteFile(path, b, 0o600)
 }
 
 // replaceByLink moves a file away and leaves a link to it.

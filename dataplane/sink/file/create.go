@@ -12,10 +12,6 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
-// spareMargin is how much longer the next record of a session may be than its
-// first for its room to be reserved: an Outcome of common size.
-const spareMargin = 8 << 10
-
 // Create reserves the bytes of the session with fallocate, so that no write to
 // them meets a full volume, writes its ledger of absent slots and its record,
 // and gives the whole its name in one step. Where the filesystem has no
@@ -51,7 +47,11 @@ func (s *Sink) create(r session.Record, record []byte) error {
 	if err := s.build(building, r.Spec, record); err != nil {
 		return errors.Join(err, s.staging.RemoveAll(building))
 	}
-	if err := renameDurably(s.staging, building, id); err != nil {
+	err := s.staging.Rename(building, id)
+	if err == nil {
+		err = s.syncStaging()
+	}
+	if err != nil {
 		return errors.Join(err, s.staging.RemoveAll(building), s.remove(r.ID))
 	}
 	return nil
@@ -60,9 +60,8 @@ func (s *Sink) create(r session.Record, record []byte) error {
 // build makes the directory of a session, whole and durable, but under a name of no session.
 func (s *Sink) build(name string, spec session.Spec, record []byte) error {
 	ledger := int64(spec.Chunks()) * session.SlotSize
-	spare := int64(len(record)) + spareMargin
 	// A fallocate that fails takes the rest of the volume before it does, and others would feel it.
-	if err := s.hasRoom(spec.Size + ledger + spare); err != nil {
+	if err := s.hasRoom(spec.Size + ledger + 2*recordHalf(record)); err != nil {
 		return err
 	}
 	if err := s.staging.Mkdir(name, stagingMode); err != nil {
@@ -73,25 +72,44 @@ func (s *Sink) build(name string, spec session.Spec, record []byte) error {
 		return err
 	}
 	defer release(dir)
+	var files []*os.File
+	defer func() {
+		for _, f := range files {
+			release(f)
+		}
+	}()
 	for _, one := range []struct {
 		name string
 		fill func(f *os.File) error
 	}{
-		{dataName, func(f *os.File) error { return errors.Join(reserve(f, spec.Size), syncFile(f)) }},
+		// Nobody gets to it before it is published, so that it can have the mode of an object now.
+		{dataName, func(f *os.File) error { return errors.Join(reserve(f, spec.Size), f.Chmod(objectMode)) }},
 		// Zeros are written, not only reserved: a commit then changes nothing but its slot.
-		{ledgerName, func(f *os.File) error { return writeDurably(f, make([]byte, ledger)) }},
-		{recordName, func(f *os.File) error { return writeDurably(f, record) }},
-		{spareName, func(f *os.File) error { return reserve(f, spare) }},
+		{ledgerName, func(f *os.File) error { return write(f, make([]byte, ledger)) }},
+		{recordName, func(f *os.File) error { return writeFirstRecord(f, record) }},
 	} {
 		f, err := openOrCreate(dir, one.name)
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(one.fill(f), f.Close()); err != nil {
+		files = append(files, f)
+		if err := one.fill(f); err != nil {
 			return err
 		}
 	}
-	return syncDirectory(dir)
+	return s.durable.do(func() error {
+		for _, f := range files {
+			if err := syncFile(f); err != nil {
+				return err
+			}
+		}
+		return syncDirectory(dir)
+	})
+}
+
+func write(f *os.File, b []byte) error {
+	_, err := f.WriteAt(b, 0)
+	return err
 }
 
 // hasRoom returns ErrNoSpace where the volume can't take so many bytes more.

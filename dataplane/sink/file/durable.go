@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every sync, rename and link of the package is made here. A sync that failed
+// Every sync of one file or directory, every rename and every link of the package
+// is made here; grouped.go has the sync of the whole filesystem. A sync that failed
 // is never repeated for the same bytes: the kernel reports a failure once and
 // then takes the lost pages for clean. Who wants to go on writes them again.
 
@@ -57,20 +58,6 @@ func syncDirectory(dir *os.Root) error {
 		return errors.Join(&syncError{err}, f.Close())
 	}
 	return f.Close()
-}
-
-// syncVolume makes durable whatever can be read from the filesystem: also what
-// a process wrote that was killed before it synced.
-func syncVolume(volume *os.Root) error {
-	f, err := volume.Open(".")
-	if err != nil {
-		return err
-	}
-	defer release(f)
-	if err := onDescriptor(f, unix.Syncfs); err != nil {
-		return &fs.PathError{Op: "syncfs", Path: f.Name(), Err: err}
-	}
-	return nil
 }
 
 // makeDirectory makes a directory where there is none, and its name durable in

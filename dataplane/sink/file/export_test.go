@@ -1,12 +1,46 @@
 package file
 
-import "github.com/slipway-dev/slipway/dataplane/session"
+import (
+	"os"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
 
 // Abandon releases the lock and nothing else, as the death of the process would.
 func (s *Sink) Abandon() error { return s.lock.Close() }
 
 // Break makes the sink remember that a sync of the session failed.
 func (s *Sink) Break(id session.ID, err error) { _ = s.fail(id, err) }
+
+// Doubt makes the sink remember that a sync of the session's record failed.
+func (s *Sink) Doubt(id session.ID) { s.unsure.Store(id, nil) }
+
+// BreakWholeSync makes every further sync of the whole filesystem fail.
+func (s *Sink) BreakWholeSync() { _ = s.durable.volume.Close() }
+
+// Crowd makes the sink believe that many syncs are always running.
+func (s *Sink) Crowd() { s.durable.running.Add(2 * aloneAtMost) }
+
+// Do makes something durable as the sink does.
+func (s *Sink) Do(own func() error) error { return s.durable.do(own) }
+
+// AloneAtMost is how many syncs run at once before they are grouped.
+const AloneAtMost = aloneAtMost
+
+// WholeSyncs is how often the whole filesystem was synced.
+func (s *Sink) WholeSyncs() int64 { return s.durable.syncs.Load() }
+
+// MaxIdleHandles is how many sessions are kept open that nobody uses.
+func (*Sink) MaxIdleHandles() int { return maxIdleHandles }
+
+// Rounds lets tests share syncs.
+type Rounds struct{ rounds }
+
+// Join is rounds.join.
+func (r *Rounds) Join(makeDurable func() error) error { return r.join(makeDurable) }
+
+// SyncsWhole tells whether syncfs can be relied on.
+func SyncsWhole(dir *os.File) (bool, error) { return syncsWhole(dir) }
 
 // DecodeRecord and EncodeRecord are the codec of stored records.
 var (

@@ -41,7 +41,7 @@ func openVolume(dir string) (sinktest.Volume, error) {
 			return os.WriteFile(path, stored, 0o600)
 		},
 		DamageRecord: func(id session.ID) error {
-			return os.Truncate(filepath.Join(dir, ".slipway", string(id), "session.json"), 40)
+			return os.Truncate(filepath.Join(dir, ".slipway", string(id), "record"), 40)
 		},
 	}, nil
 }

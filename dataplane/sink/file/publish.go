@@ -47,8 +47,8 @@ func (s *Sink) Publish(ctx context.Context, id session.ID, name string, replace 
 // publish does not go on with names once a sync of such failed, its own or
 // another session's: they may share a parent that is not durable.
 func (s *Sink) publish(id session.ID, name string, replace bool, attributes map[string]string) error {
-	if failed := s.names.Load(); failed != nil {
-		return fmt.Errorf("an earlier sync of names failed, no name can be trusted until the volume is opened anew: %w", failed)
+	if err := s.namesFailed(); err != nil {
+		return err
 	}
 	err := s.publishUnder(id, name, replace, attributes)
 	if failed, ok := errors.AsType[*syncError](err); ok {
@@ -58,17 +58,16 @@ func (s *Sink) publish(id session.ID, name string, replace bool, attributes map[
 }
 
 func (s *Sink) publishUnder(id session.ID, name string, replace bool, attributes map[string]string) error {
-	dir, data, err := s.openData(id)
+	h, err := s.open(id)
 	if err != nil {
 		return err
 	}
-	defer release(dir)
-	defer release(data)
+	defer s.handles.giveBack(h)
 	if err := s.failed(id); err != nil {
 		return err
 	}
 	for attempt := 1; ; attempt++ {
-		err := s.place(id, dir, data, name, replace, attributes)
+		err := s.place(h, name, replace, attributes)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -78,39 +77,34 @@ func (s *Sink) publishUnder(id session.ID, name string, replace bool, attributes
 	}
 }
 
-// place makes the parents and puts the object into the last of them.
-func (s *Sink) place(id session.ID, dir *os.Root, data *os.File, name string, replace bool, attributes map[string]string) error {
-	into, base, err := parent(s.root, name, func(dir *os.Root, element string) error {
-		_, err := makeDirectory(dir, element, directoryMode)
-		return err
-	})
+// place makes the parents and puts the object into the last of them. The bytes
+// are durable already; what else is known of the file, and the name, are made
+// so together, in either order: whoever finds the name after a crash publishes again.
+func (s *Sink) place(h *handle, name string, replace bool, attributes map[string]string) error {
+	into, base, err := parent(s.root, name, s.makeParent)
 	if err != nil {
 		return err
 	}
 	defer release(into)
 
-	switch published, err := isUnder(into, base, data); {
-	case err != nil:
+	published, err := isUnder(into, base, h.data)
+	if err != nil {
 		return err
-	case published:
-		if err := syncFile(data); err != nil {
-			return s.fail(id, err)
+	}
+	if !published {
+		if err := occupied(into, base); err != nil && (!replace || !errors.Is(err, session.ErrExists)) {
+			return err
 		}
-		return syncDirectory(into)
 	}
-	if err := occupied(into, base); err != nil && (!replace || !errors.Is(err, session.ErrExists)) {
+	if err := dress(h.data, attributes); err != nil {
 		return err
 	}
-	if err := dress(data, attributes); err != nil {
-		return err
-	}
-	if err := syncFile(data); err != nil {
-		return s.fail(id, err)
-	}
-	if replace {
-		err = replaceBy(dir, into, base)
-	} else {
-		err = linkBetween(dir, dataName, into, base)
+	switch {
+	case published:
+	case replace:
+		err = replaceBy(h.dir, into, base)
+	default:
+		err = linkBetween(h.dir, dataName, into, base)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return cmp.Or(occupied(into, base), session.ErrExists)
@@ -118,7 +112,21 @@ func (s *Sink) place(id session.ID, dir *os.Root, data *os.File, name string, re
 	if err != nil {
 		return err
 	}
-	return syncDirectory(into)
+	return s.durable.do(func() error {
+		if err := syncFile(h.data); err != nil {
+			return s.fail(h.id, err)
+		}
+		return syncDirectory(into)
+	})
+}
+
+// makeParent makes one of the directories above a name, durably. One that was
+// there may have been made by somebody who did not come to that.
+func (s *Sink) makeParent(dir *os.Root, element string) error {
+	if err := dir.Mkdir(element, directoryMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return s.durable.do(func() error { return syncDirectory(dir) })
 }
 
 // replaceBy moves a second link to the data over the name.
@@ -134,11 +142,8 @@ func replaceBy(dir, into *os.Root, base string) error {
 	return errors.Join(err, removeFile(dir, objectName))
 }
 
-// dress gives the data the mode and the attributes of an object.
+// dress gives the data the attributes of an object; it has the mode already.
 func dress(data *os.File, attributes map[string]string) error {
-	if err := data.Chmod(objectMode); err != nil {
-		return err
-	}
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		err := onDescriptor(data, func(fd int) error {
 			return unix.Fsetxattr(fd, attributePrefix+name, []byte(attributes[name]), 0)
@@ -171,12 +176,11 @@ func (s *Sink) Published(ctx context.Context, id session.ID, name string) (bool,
 }
 
 func (s *Sink) published(id session.ID, name string) (bool, error) {
-	dir, data, err := s.openData(id)
+	h, err := s.open(id)
 	if err != nil {
 		return false, err
 	}
-	defer release(dir)
-	defer release(data)
+	defer s.handles.giveBack(h)
 	into, base, err := parent(s.root, name, nil)
 	if isNoParent(err) {
 		return false, nil
@@ -185,7 +189,7 @@ func (s *Sink) published(id session.ID, name string) (bool, error) {
 		return false, err
 	}
 	defer release(into)
-	return isUnder(into, base, data)
+	return isUnder(into, base, h.data)
 }
 
 // Lookup looks at the name and what is above it. The answer may be out of date
@@ -210,20 +214,6 @@ func (s *Sink) lookup(name string) error {
 	}
 	defer release(into)
 	return occupied(into, base)
-}
-
-// openData opens the directory of a session and its data.
-func (s *Sink) openData(id session.ID) (*os.Root, *os.File, error) {
-	dir, err := s.session(id)
-	if err != nil {
-		return nil, nil, err
-	}
-	data, _, err := openRegular(dir, dataName, os.O_RDWR)
-	if err != nil {
-		release(dir)
-		return nil, nil, err
-	}
-	return dir, data, nil
 }
 
 // isUnder reports whether f is the file under the element.

@@ -115,8 +115,8 @@ func TestModesAndAttributes(t *testing.T) {
 		must(t, err)
 		return info.Mode().Perm()
 	}
-	if got := mode(staged); got != 0o600 {
-		t.Errorf("staged data has mode %s", got)
+	if got := mode(staged); got != 0o644 {
+		t.Errorf("staged data has mode %s, and would be published so after a loss of power", got)
 	}
 	if got := mode(filepath.Dir(filepath.Dir(staged))); got != 0o700 {
 		t.Errorf("the staging directory has mode %s", got)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"unicode/utf8"
 
@@ -12,20 +11,16 @@ import (
 )
 
 // recordFormat is the version of the records written, and the newest that can be read.
-const recordFormat = 1
-
-// maxRecord bounds a stored record in bytes. The largest that checkRecord lets
-// through, all its opaque strings escaped, is well below.
-const maxRecord = 1 << 20
+const recordFormat = 2
 
 type storedRecord struct {
 	Format int `json:"format"`
 	session.Record
 }
 
-// SaveRecord replaces the record in one step. It writes over room that Create
-// reserved: the first time, a record at most 8 KiB longer than the one created
-// can be saved on a full volume too. ErrInvalid where it breaks a bound.
+// SaveRecord replaces the record in one step. It writes to room that Create
+// reserved: a record at most 8 KiB longer than the one created can be saved on
+// a full volume too. ErrInvalid where it breaks a bound.
 func (s *Sink) SaveRecord(ctx context.Context, r session.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -39,15 +34,6 @@ func (s *Sink) SaveRecord(ctx context.Context, r session.Record) error {
 	return failure("save the record of session "+string(r.ID), s.saveRecord(r.ID, b))
 }
 
-func (s *Sink) saveRecord(id session.ID, b []byte) error {
-	dir, err := s.session(id)
-	if err != nil {
-		return err
-	}
-	defer release(dir)
-	return replaceFile(dir, spareName, recordName, b)
-}
-
 func encodeRecord(r session.Record) ([]byte, error) {
 	if err := checkRecord(r); err != nil {
 		return nil, err
@@ -56,7 +42,7 @@ func encodeRecord(r session.Record) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: record of session %s: %w", session.ErrInvalid, r.ID, err)
 	}
-	return append(b, '\n'), nil
+	return b, nil
 }
 
 func decodeRecord(b []byte) (session.Record, error) {
@@ -110,16 +96,16 @@ func checkRecord(r session.Record) error {
 
 // readRecord reads the record in the directory of a session.
 func readRecord(dir *os.Root, id session.ID) (session.Record, error) {
-	f, _, err := openRegular(dir, recordName, os.O_RDONLY)
+	f, err := openRecord(dir, os.O_RDONLY)
 	if err != nil {
 		return session.Record{}, err
 	}
-	defer release(f)
-	b, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	defer release(f.file)
+	newest, err := f.newest()
 	if err != nil {
 		return session.Record{}, err
 	}
-	r, err := decodeRecord(b)
+	r, err := decodeRecord(newest.stored)
 	if err == nil && r.ID != id {
 		err = fmt.Errorf("the record is of session %s", r.ID)
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 // Recover yields the sessions in the order of their IDs. It first syncs the
-// filesystem, so that nothing is reported as held that a loss of power could
+// filesystem, or each session's files where that can't be relied on, so that
+// nothing is reported as held that a loss of power could
 // still take: a process that is killed between a write and its sync leaves
 // such bytes behind. An error without an ID concerns the volume.
 //
@@ -27,7 +28,7 @@ func (s *Sink) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] 
 
 		names, err := s.staged()
 		if err == nil {
-			err = syncVolume(s.root)
+			err = s.syncFound()
 		}
 		if err != nil {
 			fail("recover the volume", err)
@@ -52,6 +53,32 @@ func (s *Sink) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] 
 			}
 		}
 	}
+}
+
+// syncFound makes durable whatever can be read from the volume, as far as that
+// can be done at once.
+func (s *Sink) syncFound() error {
+	if s.durable.volume == nil {
+		return s.syncStaging()
+	}
+	return s.durable.syncWhole()
+}
+
+// syncSession makes durable what can be read of one session.
+func syncSession(dir *os.Root) error {
+	for _, name := range []string{dataName, ledgerName, recordName} {
+		f, _, err := openRegular(dir, name, os.O_RDWR)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the data was freed; who reads the others will say so
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(syncFile(f), f.Close()); err != nil {
+			return err
+		}
+	}
+	return syncDirectory(dir)
 }
 
 // staged lists the staging directory in order.
@@ -86,6 +113,11 @@ func (s *Sink) recoverSession(id session.ID) (session.Recovered, error) {
 	}
 	defer release(dir)
 
+	if s.durable.volume == nil {
+		if err := syncSession(dir); err != nil {
+			return unknown, err
+		}
+	}
 	r := session.Recovered{}
 	if r.Record, err = readRecord(dir, id); err != nil {
 		return unknown, err
@@ -109,8 +141,8 @@ func (s *Sink) recoverSession(id session.ID) (session.Recovered, error) {
 	if some {
 		r.LastCommit = l.modified
 	}
-	// A publication that was cut short; it would keep the bytes when they are freed.
-	if err := removeFile(dir, objectName); err != nil {
+	// A publication that was cut short, which would keep the bytes when they are freed, and a save.
+	if err := errors.Join(removeFile(dir, objectName), removeFile(dir, spareName)); err != nil {
 		return unknown, err
 	}
 	return r, nil

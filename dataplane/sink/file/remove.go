@@ -10,7 +10,8 @@ import (
 )
 
 // Free removes the data of a session. Bytes that were published stay, under
-// their public name. ErrNotFound where the session is not there.
+// their public name. That the data is gone is not made durable: a loss of power
+// may bring it back, and then it is freed again. ErrNotFound where the session is not there.
 func (s *Sink) Free(ctx context.Context, id session.ID) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -19,16 +20,15 @@ func (s *Sink) Free(ctx context.Context, id session.ID) error {
 }
 
 func (s *Sink) free(id session.ID) error {
-	dir, err := s.session(id)
+	dir, done, err := s.directory(id)
 	if err != nil {
 		return err
 	}
-	defer release(dir)
+	defer done()
 	// The link first: a session whose data is gone looks freed, and nobody would look for it.
-	if err := errors.Join(removeFile(dir, objectName), removeFile(dir, dataName)); err != nil {
-		return err
-	}
-	return syncDirectory(dir)
+	err = errors.Join(removeFile(dir, objectName), removeFile(dir, dataName))
+	s.handles.drop(id)
+	return err
 }
 
 // Remove takes the session its name in one step, which is durable, and then
@@ -44,6 +44,7 @@ func (s *Sink) Remove(ctx context.Context, id session.ID) error {
 		return failure("remove session "+string(id), err)
 	}
 	s.broken.Delete(id)
+	s.unsure.Delete(id)
 	return nil
 }
 
@@ -53,12 +54,21 @@ func (s *Sink) remove(id session.ID) error {
 	if err := s.staging.RemoveAll(gone); err != nil {
 		return err
 	}
-	err := renameDurably(s.staging, string(id), gone)
-	if errors.Is(err, fs.ErrNotExist) {
-		// It may have been renamed by a call that could not sync.
-		return syncDirectory(s.staging)
+	err := s.staging.Rename(string(id), gone)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return errors.Join(err, s.staging.RemoveAll(gone))
+	s.handles.drop(id)
+	// Also where it is not there: it may have been renamed by a call that could not sync.
+	if err := s.syncStaging(); err != nil {
+		return err
+	}
+	return s.staging.RemoveAll(gone)
+}
+
+// syncStaging makes the names of sessions durable.
+func (s *Sink) syncStaging() error {
+	return s.durable.do(func() error { return syncDirectory(s.staging) })
 }
 
 // removeFile removes what is under an element of dir, if anything is.

@@ -26,9 +26,9 @@ const (
 
 	dataName   = "data"
 	ledgerName = "ledger"
-	recordName = "session.json"
-	spareName  = "session.json.new" // reserved room for the next record
-	objectName = "object"           // a second link to data, on its way to replace an object
+	recordName = "record"
+	spareName  = "record.new" // a record on its way to replace one that is too short for it
+	objectName = "object"     // a second link to data, on its way to replace an object
 )
 
 // What the sink makes is its own until it is published.
@@ -46,20 +46,25 @@ var (
 
 // Sink keeps sessions on one volume. It is a session.ByteSink and a
 // session.Publisher, and keeps their promises about durability, concurrency and
-// errors. No goroutine and no descriptor outlives a call, but for the lock's and
-// the two of the directories.
+// errors. No goroutine outlives a call. The descriptors that do are the lock's,
+// those of the directories, and those of at most 128 sessions that were used last.
 //
 // When the kernel once could not bring a session's bytes or ledger to stable
 // storage, Commit and Publish fail for that session until it is removed or the
 // volume is opened anew: the kernel may have dropped the bytes and calls the
 // next sync a success. When it once could not bring a directory of public names
-// to stable storage, every Publish fails until the volume is opened anew.
+// to stable storage, every Publish fails until the volume is opened anew; and
+// where that happened to a sync of the whole filesystem, everything fails that
+// makes anything durable: see Failed.
 type Sink struct {
 	root    *os.Root // the volume
 	staging *os.Root // its staging directory
 	lock    *os.File // the lock on it, held while the file is open
+	handles handles
+	durable *syncer
 	guards  guards
 	broken  sync.Map                  // session.ID -> the error of the sync that failed
+	unsure  sync.Map                  // session.ID of those whose record's sync failed
 	names   atomic.Pointer[syncError] // of public names: the first that failed
 }
 
@@ -108,6 +113,9 @@ func open(root string) (_ *Sink, err error) {
 	if err := probe(volume, s.staging); err != nil {
 		return nil, err
 	}
+	if s.durable, err = newSyncer(volume, s.lock); err != nil {
+		return nil, refusal("its filesystem can't be told", err)
+	}
 	return s, nil
 }
 
@@ -123,7 +131,10 @@ func (s *Sink) unmake() {
 // Close lets go of the volume. No other method may be running or be called
 // afterwards. It makes nothing durable: whatever is to be durable is already.
 func (s *Sink) Close() error {
-	var errs []error
+	errs := []error{s.handles.closeIdle()}
+	if s.durable != nil {
+		errs = append(errs, s.durable.close())
+	}
 	for _, d := range []*os.Root{s.staging, s.root} {
 		if d != nil {
 			errs = append(errs, d.Close())
@@ -133,6 +144,16 @@ func (s *Sink) Close() error {
 		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// Failed returns why nothing can be made durable any more until the volume is
+// opened anew, by a process that starts: nil as long as the volume is well. It
+// may be called at any time, and waits for nothing.
+func (s *Sink) Failed() error {
+	if err := s.durable.failed(); err != nil {
+		return err
+	}
+	return s.namesFailed()
 }
 
 // Space tells how much room the filesystem of the volume has. Free is what an
@@ -165,6 +186,24 @@ func bytesOf(blocks, unit uint64) int64 {
 		return math.MaxInt64
 	}
 	return int64(blocks * unit)
+}
+
+// namesFailed returns the error of a sync of public names that failed before.
+func (s *Sink) namesFailed() error {
+	if failed := s.names.Load(); failed != nil {
+		return fmt.Errorf("an earlier sync of names failed, no name can be trusted until the volume is opened anew: %w", failed)
+	}
+	return nil
+}
+
+// directory returns the directory of a session, also of one whose data was
+// freed; done gives it back. ErrNotFound where there is none.
+func (s *Sink) directory(id session.ID) (dir *os.Root, done func(), err error) {
+	if h := s.handles.use(id); h != nil {
+		return h.dir, func() { s.handles.giveBack(h) }, nil
+	}
+	dir, err = s.session(id)
+	return dir, func() { release(dir) }, err
 }
 
 // session opens the directory of a session. ErrNotFound where there is none.

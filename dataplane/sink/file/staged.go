@@ -10,46 +10,49 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
-// Open opens the data and the ledger of a session. Both descriptors are held
-// until Close of what it returns, so that their number is bounded by that of
-// the operations at work.
+// Open opens the data and the ledger of a session, or shares them with whoever
+// has them open. Their number is bounded: by that of the operations at work,
+// and of the sessions that are kept open for the next one.
 func (s *Sink) Open(ctx context.Context, id session.ID) (session.Staged, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	opened, err := s.open(id)
+	h, err := s.open(id)
 	if err != nil {
 		return nil, failure("open session "+string(id), err)
 	}
-	return opened, nil
+	return &staged{sink: s, handle: h}, nil
 }
 
-func (s *Sink) open(id session.ID) (*staged, error) {
-	dir, err := s.session(id)
-	if err != nil {
+// open returns the handle of a session; the caller gives it back.
+func (s *Sink) open(id session.ID) (*handle, error) {
+	return s.handles.acquire(id, func() (*handle, error) { return s.newHandle(id) })
+}
+
+func (s *Sink) newHandle(id session.ID) (_ *handle, err error) {
+	h := &handle{id: id}
+	if h.dir, err = s.session(id); err != nil {
 		return nil, err
 	}
-	defer release(dir)
-	data, info, err := openRegular(dir, dataName, os.O_RDWR)
+	data, info, err := openRegular(h.dir, dataName, os.O_RDWR)
 	if err != nil {
+		release(h.dir)
 		return nil, err
 	}
-	l, err := openLedger(dir, id, os.O_RDWR)
-	if err != nil {
+	h.data, h.size = data, info.Size()
+	if h.ledger, err = openLedger(h.dir, id, os.O_RDWR); err != nil {
 		release(data)
+		release(h.dir)
 		return nil, err
 	}
-	return &staged{sink: s, id: id, data: data, size: info.Size(), ledger: l}, nil
+	return h, nil
 }
 
-// staged is the open files of one session. Reads and writes go straight to the
-// kernel; nothing is kept here.
+// staged is one user of a session's open files. Reads and writes go straight
+// to the kernel; nothing is kept here.
 type staged struct {
-	sink   *Sink
-	id     session.ID
-	data   *os.File
-	size   int64
-	ledger *ledger
+	sink *Sink
+	*handle
 }
 
 // ReadAt reads staged bytes, those that were not written as zeros.
@@ -74,8 +77,8 @@ func (f *staged) WriteAt(b []byte, offset int64) (int, error) {
 	return n, failure("write session "+string(f.id), err)
 }
 
-// Commit syncs the data before it writes the slot, and then the ledger. An
-// error of either sync stays with the session: see Sink.
+// Commit syncs the data before it writes the slot, and then the ledger; each
+// sync serves all who wait for it. An error of either stays: see Sink.
 func (f *staged) Commit(ctx context.Context, index int, offset int64, slot session.Slot) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -93,17 +96,32 @@ func (f *staged) commit(index int, slot session.Slot) error {
 	if err := f.ledger.has(index); err != nil {
 		return err
 	}
-	if err := syncBytes(f.data); err != nil {
-		return f.sink.fail(f.id, err)
+	if err := f.sink.syncShared(f.handle, &f.dataSyncs, f.data); err != nil {
+		return err
 	}
 	if err := f.ledger.write(index, slot); err != nil {
 		return err
 	}
-	if err := syncBytes(f.ledger.file); err != nil {
+	if err := f.sink.syncShared(f.handle, &f.ledgerSyncs, f.ledger.file); err != nil {
 		// The slot can be read although it may not be durable; nobody may rely on it.
-		return f.sink.fail(f.id, errors.Join(err, f.ledger.clear(index)))
+		return errors.Join(err, f.ledger.clear(index))
 	}
 	return nil
+}
+
+// syncShared makes durable what was written to one of a session's files
+// before, by a sync that all share who wait for it. Its failure is told once
+// by the kernel, to whoever asks first: it is kept before anybody asks again.
+func (s *Sink) syncShared(h *handle, syncs *rounds, file *os.File) error {
+	return syncs.join(func() error {
+		if err := s.failed(h.id); err != nil {
+			return err
+		}
+		if err := s.durable.do(func() error { return syncBytes(file) }); err != nil {
+			return s.fail(h.id, err)
+		}
+		return nil
+	})
 }
 
 func (f *staged) within(offset, length int64) error {
@@ -113,5 +131,8 @@ func (f *staged) within(offset, length int64) error {
 	return nil
 }
 
-// Close closes the files. It makes nothing durable.
-func (f *staged) Close() error { return errors.Join(f.data.Close(), f.ledger.file.Close()) }
+// Close gives the files back. It makes nothing durable.
+func (f *staged) Close() error {
+	f.sink.handles.giveBack(f.handle)
+	return nil
+}

@@ -201,7 +201,7 @@ func TestFullVolume(t *testing.T) {
 
 // TestNoInodes has creations that fail in their midst: there is room for the bytes and none for the files.
 func TestNoInodes(t *testing.T) {
-	dir := mounted(t, "tmpfs", "nr_inodes=14")
+	dir := mounted(t, "tmpfs", "nr_inodes=13")
 	if dir == "" {
 		t.Skip("mounting is not allowed here")
 	}

@@ -78,7 +78,7 @@ func TestAnEndThatWasToldStays(t *testing.T) {
 	ctx := t.Context()
 	s := b.begin(false)
 	b.load.Send(ctx, s, 0, 0, true)
-	b.disk.Inject(powerfs.Fault{Op: powerfs.Rename, Path: ".slipway/*/session.json.new", Delay: time.Minute})
+	b.disk.Inject(powerfs.Fault{Op: powerfs.Write, Path: ".slipway/*/record", Delay: time.Minute})
 	var aborting sync.WaitGroup
 	aborting.Go(func() { b.dataplane.Do(ctx, s, rig.Request{Method: http.MethodDelete}) })
 	told := false

@@ -199,8 +199,8 @@ func (l *Load) mayBeReplaced(s *Session) bool {
 	return slices.ContainsFunc(l.Oracle.sessionsOf(s.Key), func(other *Session) bool { return other != s && other.Replace })
 }
 
-// kept is what an ended session keeps: its record, with room for the next, and its ledger.
-var kept = []string{"ledger", "session.json", "session.json.new"}
+// kept is what an ended session keeps: its record and its ledger.
+var kept = []string{"ledger", "record"}
 
 // staged is what the volume holds of a session besides what is kept after its end.
 func (l *Load) staged(s *Session) []string {

@@ -1,0 +1,113 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// aloneAtMost is how many syncs may run at once, each of what it concerns, before
+// they are grouped: one syncfs then serves all who wait. A single large file
+// would wait for the bytes of all others; many small ones gain more than that.
+const aloneAtMost = 4
+
+// syncer makes things durable, each for itself or many at once. Its methods
+// may be called concurrently.
+//
+// A sync of the whole filesystem that failed does not tell whose bytes or names
+// are lost. After one, every method returns an error until the volume is opened anew.
+type syncer struct {
+	volume *os.File // its root; nil where a sync of the whole filesystem may be an empty promise
+	lock   *os.File // any file on the volume
+
+	running atomic.Int64
+	whole   rounds
+	failure atomic.Pointer[syncError]
+	syncs   atomic.Int64 // of the whole filesystem that were begun
+}
+
+// newSyncer returns the syncer of a volume. lock is any file on it that stays open.
+func newSyncer(volume *os.Root, lock *os.File) (*syncer, error) {
+	root, err := volume.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	whole, err := syncsWhole(root)
+	if err != nil || !whole {
+		return &syncer{lock: lock}, errors.Join(err, root.Close())
+	}
+	return &syncer{volume: root, lock: lock}, nil
+}
+
+func (s *syncer) close() error {
+	if s.volume == nil {
+		return nil
+	}
+	return s.volume.Close()
+}
+
+// do makes durable what the caller wrote: by own, which makes just that
+// durable, or by a sync of the whole filesystem that others share.
+func (s *syncer) do(own func() error) error {
+	if err := s.failed(); err != nil {
+		return err
+	}
+	running := s.running.Add(1)
+	defer s.running.Add(-1)
+	if s.volume == nil || running <= aloneAtMost {
+		return own()
+	}
+	return s.whole.join(s.syncWhole)
+}
+
+// syncWhole makes durable all that is on the filesystem.
+func (s *syncer) syncWhole() error {
+	if err := s.failed(); err != nil {
+		return err
+	}
+	s.syncs.Add(1)
+	err := onDescriptor(s.volume, unix.Syncfs)
+	if err == nil {
+		// ext4 without a journal has the disk empty its cache before it writes the last inodes.
+		err = syncBytes(s.lock)
+	}
+	if err == nil {
+		return nil
+	}
+	failure := &syncError{&fs.PathError{Op: "syncfs", Path: s.volume.Name(), Err: err}}
+	s.failure.CompareAndSwap(nil, failure)
+	return failure
+}
+
+// failed returns the error of a sync of the whole filesystem that failed before.
+func (s *syncer) failed() error {
+	if failure := s.failure.Load(); failure != nil {
+		return fmt.Errorf("an earlier sync of the volume failed, nothing can be trusted until it is opened anew: %w", failure)
+	}
+	return nil
+}
+
+// syncsWhole reports whether syncfs on the filesystem of an open directory is
+// known to make all of it durable. The kernel does not tell a FUSE filesystem
+// of it unless that has a block device, and network filesystems do as they like.
+func syncsWhole(dir *os.File) (bool, error) {
+	var (
+		kind unix.Statfs_t
+		st   unix.Stat_t
+	)
+	err := onDescriptor(dir, func(fd int) error { return errors.Join(unix.Fstatfs(fd, &kind), unix.Fstat(fd, &st)) })
+	if err != nil {
+		return false, err
+	}
+	switch kind.Type {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC:
+		return true, nil
+	case unix.FUSE_SUPER_MAGIC:
+		return unix.Major(st.Dev) != 0, nil
+	}
+	return false, nil
+}

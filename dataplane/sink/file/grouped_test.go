@@ -1,0 +1,176 @@
+package file_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/sink/file"
+)
+
+// onDisk is a volume whose filesystem can be synced as a whole.
+func onDisk(t *testing.T) (*file.Sink, string) {
+	t.Helper()
+	dir := t.TempDir()
+	var st unix.Statfs_t
+	must(t, unix.Statfs(dir, &st))
+	if st.Type != unix.EXT4_SUPER_MAGIC && st.Type != unix.XFS_SUPER_MAGIC {
+		t.Skipf("the temporary folder is on a filesystem of type %#x; TMPDIR on ext4 or XFS runs this test", st.Type)
+	}
+	return mustOpen(t, dir), dir
+}
+
+// TestManyAtOnce has far more sessions at work than are synced one by one.
+func TestManyAtOnce(t *testing.T) {
+	sink, dir := onDisk(t)
+	const sessions, chunks = 200, 4
+	var all sync.WaitGroup
+	for i := range sessions {
+		if i == sessions/2 {
+			sink.Crowd()
+		}
+		all.Go(func() {
+			id := session.ID(fmt.Sprintf("s%d", i))
+			r := record(id, 4*chunks)
+			r.Spec.ChunkSize = 4
+			if err := live(sink, r, fmt.Sprintf("d/%d/o", i%7), fmt.Sprintf("o%d", i)); err != nil {
+				t.Errorf("session %s: %v", id, err)
+			}
+		})
+	}
+	all.Wait()
+	if n := sink.WholeSyncs(); n == 0 || n > 3*sessions {
+		t.Errorf("%d syncs of the whole", n)
+	}
+	must(t, sink.Close())
+	sink = mustOpen(t, dir)
+	found, failed := recovered(t, sink)
+	if len(found) != sessions || len(failed) > 0 {
+		t.Fatalf("recovered %d, failed %v", len(found), failed)
+	}
+	for id, r := range found {
+		if r.State != session.Finished || r.HasBytes || len(r.Held) != chunks || !r.Held[0] || !r.Held[chunks-1] {
+			t.Errorf("session %s: %+v", id, r)
+		}
+	}
+	for i := range sessions {
+		if b, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("o%d", i))); err != nil || len(b) != 4*chunks {
+			t.Errorf("object %d: %q, %v", i, b, err)
+		}
+	}
+}
+
+// TestFewSyncEachForItself has one more sync than go alone, all at once.
+func TestFewSyncEachForItself(t *testing.T) {
+	sink, _ := onDisk(t)
+	arrived, let := make(chan struct{}), make(chan struct{})
+	var all sync.WaitGroup
+	for range file.AloneAtMost {
+		all.Go(func() { _ = sink.Do(func() error { arrived <- struct{}{}; <-let; return nil }) })
+		<-arrived
+	}
+	before := sink.WholeSyncs()
+	must(t, sink.Do(func() error { t.Error("it synced for itself"); return nil }))
+	if n := sink.WholeSyncs() - before; n != 1 {
+		t.Errorf("%d syncs of the whole, want 1", n)
+	}
+	close(let)
+	all.Wait()
+	alone := false
+	must(t, sink.Do(func() error { alone = true; return nil }))
+	if !alone {
+		t.Error("it did not sync for itself when all others were through")
+	}
+}
+
+// live takes a session from its creation to its end.
+func live(sink *file.Sink, r session.Record, names ...string) error {
+	if err := sink.Create(background, r); err != nil {
+		return err
+	}
+	staged, err := sink.Open(background, r.ID)
+	if err != nil {
+		return err
+	}
+	defer staged.Close()
+	for index := range r.Spec.Chunks() {
+		offset, length, err := r.Spec.Extent(index)
+		if err != nil {
+			return err
+		}
+		if _, err := staged.WriteAt([]byte("abcd"), offset); err != nil {
+			return err
+		}
+		if err := staged.Commit(background, index, offset, session.Slot{Length: length, Checksum: 7}); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := sink.Publish(background, r.ID, name, true, nil); err != nil {
+			return err
+		}
+	}
+	r.State, r.Ended = session.Finished, r.Created
+	if err := sink.SaveRecord(background, r); err != nil {
+		return err
+	}
+	return sink.Free(background, r.ID)
+}
+
+// TestAfterAFailedSyncOfTheVolume breaks the sync of the whole filesystem: nothing is
+// promised any more by anything that was not promised before.
+func TestAfterAFailedSyncOfTheVolume(t *testing.T) {
+	sink, dir := onDisk(t)
+	must(t, sink.Create(background, record("s", 100)))
+	must(t, sink.Failed())
+	sink.BreakWholeSync()
+	sink.Crowd()
+	if err := sink.Create(background, record("n", 100)); err == nil || sink.Failed() == nil {
+		t.Fatalf("the volume is well after %v", err)
+	}
+	staged, err := sink.Open(background, "s")
+	must(t, err)
+	defer staged.Close()
+	for what, err := range map[string]error{
+		"create":  sink.Create(background, record("another", 100)),
+		"commit":  staged.Commit(background, 0, 0, session.Slot{Length: 50}),
+		"save":    sink.SaveRecord(background, record("s", 99)),
+		"publish": sink.Publish(background, "s", "name", false, nil),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+	if _, held, err := sink.Slot(background, "s", 0); held || err != nil {
+		t.Errorf("the chunk is held: %t, %v", held, err)
+	}
+	if err := sink.Remove(background, "s"); err == nil {
+		t.Error("remove: no error")
+	}
+	_ = sink.Close() // the test has closed one of its files
+	sink = mustOpen(t, dir)
+	must(t, sink.Failed())
+	must(t, sink.Create(background, record("s", 100)))
+}
+
+func TestWhichFilesystemsAreSyncedAsAWhole(t *testing.T) {
+	whole := func(dir string) bool {
+		f, err := os.Open(dir)
+		must(t, err)
+		defer f.Close()
+		got, err := file.SyncsWhole(f)
+		must(t, err)
+		return got
+	}
+	if dir := mounted(t, "tmpfs", "size=1m"); dir != "" && whole(dir) {
+		t.Error("tmpfs is")
+	}
+	if whole("/proc") {
+		t.Error("proc is")
+	}
+}
