@@ -38,6 +38,9 @@ var (
 	// ErrUnusableName means that nothing can be published under the name, because of the name
 	// or of what stands in its way.
 	ErrUnusableName = errors.New("nothing can be published under this name")
+	// ErrVolume means that the place where bytes are kept could not be read as a whole, so that
+	// nobody knows which sessions it holds.
+	ErrVolume = errors.New("volume can't be recovered")
 	// ErrUnsupported means that the place where bytes are kept can't keep the promises.
 	ErrUnsupported = errors.New("volume can't keep the promises")
 )

@@ -25,6 +25,12 @@ type Incoming struct {
 	Interrupt func()
 	// Checks must all hold before the chunk counts.
 	Checks []Check
+	// Follow, where it is not nil, is called once when a new chunk begins to be written; not
+	// where the chunk is only compared with what is held. From then until PutChunk returns no
+	// other call writes the chunk. What it returns, where that is not nil, gets each block in
+	// order, from one goroutine, while the next one is read; the last before PutChunk returns. It may not change a block nor keep it. What it saw counts only where PutChunk
+	// returns added: the chunk may still fail, or turn out to be another.
+	Follow func() (see func(block []byte))
 }
 
 // Check is something that all bytes of a chunk are written to and that must
@@ -42,9 +48,10 @@ type Check struct {
 // slot are on stable storage. It reports whether the chunk is new; the same bytes again are
 // held already, and no error.
 //
-// Bytes stream to their offset through one pooled block; none are buffered
-// beyond it. While another call writes the same chunk this one waits, and takes
-// over once the other has not received a byte for Config.TakeOverAfter.
+// Bytes stream to their offset through one pooled block, or through two in turn
+// where somebody follows; none are buffered beyond them. While another call
+// writes the same chunk this one waits, and takes over once the other has not
+// received a byte for Config.TakeOverAfter.
 //
 // Nothing counts when it fails: ErrNotFound, ErrInvalid (no such chunk),
 // ErrLength, ErrBody, ErrMismatch (a check failed), ErrConflict (other bytes
@@ -178,7 +185,11 @@ func (s *Service) write(ctx context.Context, l *live, w *writer, in Incoming, of
 		return err
 	}
 	defer func() { _ = staged.Close() }() // what was written is made durable by Commit, not by Close
-	sum, err := s.receive(ctx, w, in, func(block []byte, at int64) error {
+	var see func([]byte)
+	if in.Follow != nil {
+		see = in.Follow()
+	}
+	sum, err := s.receive(ctx, w, in, see, func(block []byte, at int64) error {
 		_, err := staged.WriteAt(block, offset+at)
 		return err
 	})
@@ -204,7 +215,7 @@ func (s *Service) compare(ctx context.Context, l *live, w *writer, in Incoming) 
 	if !ok {
 		return fmt.Errorf("chunk %d of session %s is held, but its slot in the ledger is damaged", in.Index, l.id)
 	}
-	sum, err := s.receive(ctx, w, in, func([]byte, int64) error { return nil })
+	sum, err := s.receive(ctx, w, in, nil, func([]byte, int64) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -214,11 +225,29 @@ func (s *Service) compare(ctx context.Context, l *live, w *writer, in Incoming) 
 	return nil
 }
 
-// receive reads the body block by block, hands each block to keep with its
-// offset in the chunk, and returns the checksum once every check holds.
-func (s *Service) receive(ctx context.Context, w *writer, in Incoming, keep func(block []byte, at int64) error) (uint64, error) {
+// receive reads the body block by block, shows each to see where that is not
+// nil, hands each to keep with its offset in the chunk, and returns the checksum
+// once every check holds. No block is seen any more once it has returned.
+func (s *Service) receive(
+	ctx context.Context, w *writer, in Incoming, see func(block []byte), keep func(block []byte, at int64) error,
+) (uint64, error) {
 	buffer := s.blocks.Get().(*[]byte) //nolint:errcheck // the pool holds nothing else
-	defer s.blocks.Put(buffer)
+	defer func() { s.blocks.Put(buffer) }()
+	show := func([]byte) {}
+	switch {
+	case see == nil:
+	case in.Length <= int64(len(*buffer)):
+		show = see // no block comes while it is seen
+	default:
+		other := s.blocks.Get().(*[]byte) //nolint:errcheck // as above
+		defer func() { s.blocks.Put(other) }()
+		following := newFollower(see)
+		defer following.end() // before the blocks go back
+		show = func(block []byte) {
+			following.show(block)
+			buffer, other = other, buffer // the block before was seen
+		}
+	}
 	sum := s.checksum()
 	body := &watchedBody{body: in.Body, writer: w, clock: s.clock}
 	for at := int64(0); at < in.Length; {
@@ -226,6 +255,7 @@ func (s *Service) receive(ctx context.Context, w *writer, in Incoming, keep func
 		if _, err := io.ReadFull(body, block); err != nil {
 			return 0, bodyError(ctx, w, err)
 		}
+		show(block)
 		sum.Write(block) // a hash.Hash never returns an error
 		for _, c := range in.Checks {
 			c.Hash.Write(block)

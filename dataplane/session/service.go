@@ -25,8 +25,8 @@ type Config struct {
 	// TakeOverAfter is how long the writer of a chunk may go without a byte before a later
 	// request for the same chunk takes over; 0 is DefaultTakeOverAfter.
 	TakeOverAfter time.Duration
-	// BlockSize is the size in bytes of the buffer that each arriving chunk takes from a pool,
-	// and of its writes; 0 is DefaultBlockSize.
+	// BlockSize is the size in bytes of the buffer that each arriving chunk takes from a pool
+	// (two where somebody follows it), and of its writes; 0 is DefaultBlockSize.
 	BlockSize int
 }
 
@@ -78,12 +78,18 @@ func NewService(c Config) *Service {
 // Recover takes up every session that the volume holds, from the volume alone.
 // It is called once, before any other method. Sessions that can't be read are
 // left as they are and come back joined in the error; all others are taken up.
+// ErrVolume is among the errors where there may be others that were not even
+// found: then nothing may be served.
 //
 // The idle timeout of a recovered session starts anew, because its client
 // could not send while nobody listened.
 func (s *Service) Recover(ctx context.Context) error {
 	var unreadable []error
 	for r, err := range s.sink.Recover(ctx) {
+		if err != nil && r.ID == "" {
+			unreadable = append(unreadable, fmt.Errorf("%w: %w", ErrVolume, err))
+			continue
+		}
 		if err != nil {
 			unreadable = append(unreadable, fmt.Errorf("session %q: %w", r.ID, err))
 			continue
@@ -240,6 +246,17 @@ func (s *Service) Chunks(id ID) (iter.Seq[Chunk], error) {
 			}
 		}
 	}, nil
+}
+
+// Holds returns a function that reports whether a session holds a chunk now.
+// Index is from 0 to Spec.Chunks()-1; it may be called concurrently, takes no
+// lock, and goes on as it stood once the session is removed. ErrNotFound.
+func (s *Service) Holds(id ID) (func(index int) bool, error) {
+	l, err := s.find(id)
+	if err != nil {
+		return nil, err
+	}
+	return l.ledger.Has, nil
 }
 
 // Missing returns the first ranges of chunks that a session lacks, at most
