@@ -26,6 +26,19 @@ const (
 	CompletionModeExplicit CompletionMode = "Explicit"
 )
 
+// DigestAlgorithm is an algorithm for the digest of a whole object.
+// +kubebuilder:validation:Enum=SHA256;BLAKE3
+type DigestAlgorithm string
+
+const (
+	// DigestAlgorithmSHA256 is SHA-256, written 'sha256:'. It takes the bytes of an object in
+	// order, so that chunks which come out of order are read back.
+	DigestAlgorithmSHA256 DigestAlgorithm = "SHA256"
+	// DigestAlgorithmBLAKE3 is BLAKE3 with 32 bytes, written 'blake3:'. Where the size of the
+	// chunks is a power of two and at least 1024 bytes it takes them in any order.
+	DigestAlgorithmBLAKE3 DigestAlgorithm = "BLAKE3"
+)
+
 // DesiredState is what the user wants of a session.
 // +kubebuilder:validation:Enum=Active;Suspended;Cancelled
 type DesiredState string
@@ -72,6 +85,8 @@ type StoreReference struct {
 // +kubebuilder:validation:XValidation:rule="self.sizeBytes == oldSelf.sizeBytes",message="sizeBytes is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="has(self.chunkSizeBytes) == has(oldSelf.chunkSizeBytes) && (!has(self.chunkSizeBytes) || self.chunkSizeBytes == oldSelf.chunkSizeBytes)",message="chunkSizeBytes is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="has(self.digest) == has(oldSelf.digest) && (!has(self.digest) || self.digest == oldSelf.digest)",message="digest is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="has(self.digestAlgorithm) == has(oldSelf.digestAlgorithm) && (!has(self.digestAlgorithm) || self.digestAlgorithm == oldSelf.digestAlgorithm)",message="digestAlgorithm is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="!has(self.digest) || !has(self.digestAlgorithm) || self.digest.startsWith(self.digestAlgorithm.lowerAscii() + ':')",message="digest must be of digestAlgorithm; give only one of them, or make them agree"
 // +kubebuilder:validation:XValidation:rule="self.conflictPolicy == oldSelf.conflictPolicy",message="conflictPolicy is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="self.completion == oldSelf.completion",message="completion is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="has(self.attributes) == has(oldSelf.attributes) && (!has(self.attributes) || self.attributes == oldSelf.attributes)",message="attributes are immutable; create another session"
@@ -108,14 +123,20 @@ type UploadSessionSpec struct {
 	// +kubebuilder:validation:Maximum=1073741824
 	ChunkSizeBytes int64 `json:"chunkSizeBytes,omitempty"`
 
-	// digest is the digest of the whole object as 'sha256:' and 64 lower-case hex digits.
-	// Without it the object's digest is computed and recorded, or compared to the one that
-	// the complete call sends. Immutable.
+	// digest is the digest of the whole object as 'sha256:' or 'blake3:' and 64 lower-case hex
+	// digits. Without it the object's digest is computed and recorded, or compared to the one
+	// that the complete call sends. Immutable.
 	// +optional
 	// +kubebuilder:validation:MinLength=71
 	// +kubebuilder:validation:MaxLength=71
-	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	// +kubebuilder:validation:Pattern=`^(sha256|blake3):[0-9a-f]{64}$`
 	Digest string `json:"digest,omitempty"`
+
+	// digestAlgorithm is the algorithm of the object's digest: SHA256 or BLAKE3. Without it that
+	// of digest counts, or SHA256 where there is no digest either. Where both are given they
+	// agree. The digest that the complete call sends must be of this algorithm. Immutable.
+	// +optional
+	DigestAlgorithm DigestAlgorithm `json:"digestAlgorithm,omitempty"`
 
 	// conflictPolicy says what happens when an object exists under the key: Fail (the default)
 	// or Replace. Immutable.
@@ -275,11 +296,12 @@ type UploadSessionResult struct {
 	// +kubebuilder:validation:Maximum=140737488355328
 	SizeBytes *int64 `json:"sizeBytes,omitempty"`
 
-	// digest is the verified digest of the published object, 'sha256:' and 64 lower-case hex digits.
+	// digest is the verified digest of the published object, 'sha256:' or 'blake3:' and 64
+	// lower-case hex digits.
 	// +optional
 	// +kubebuilder:validation:MinLength=71
 	// +kubebuilder:validation:MaxLength=71
-	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	// +kubebuilder:validation:Pattern=`^(sha256|blake3):[0-9a-f]{64}$`
 	Digest string `json:"digest,omitempty"`
 
 	// publishedTime is when the object appeared under its key.

@@ -18,7 +18,7 @@ const maxCompleteBody = 4 << 10
 const completePoll = "1"
 
 func (a *api) complete(w http.ResponseWriter, r *http.Request, name upload.Name) error {
-	want, err := wantedDigest(r.Header)
+	sent, err := reprDigests(r.Header)
 	if err != nil {
 		return err
 	}
@@ -26,12 +26,17 @@ func (a *api) complete(w http.ResponseWriter, r *http.Request, name upload.Name)
 		return err
 	}
 	// It may have to be asked for, which is no part of the wait below.
-	if _, err := a.uploads.Status(r.Context(), name); err != nil {
+	st, err := a.uploads.Status(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	want, err := comparedWith(sent, st.Grant.Algorithm)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), a.completeWait)
 	defer cancel()
-	st, err := a.uploads.Complete(ctx, name, want)
+	st, err = a.uploads.Complete(ctx, name, want)
 	if err == nil {
 		return a.writeStatus(w, http.StatusOK, st)
 	}

@@ -25,48 +25,113 @@ const (
 // What refusals ask for, from 10 (the most wanted) down to 1.
 const (
 	wantedContentDigests = "sha-256=10, sha-512=9, crc64nvme=5, crc32c=3"
-	wantedReprDigests    = "sha-256=10"
+	wantedReprDigests    = "sha-256=10, blake3=10"
 )
 
-const sha256Algorithm = "sha-256"
+// Names of algorithms in a digest field. IANA's registry has no BLAKE3.
+const (
+	sha256Algorithm = "sha-256"
+	blake3Algorithm = "blake3"
+)
 
 // algorithm is one that a digest may be of.
 type algorithm struct {
-	name  string
-	fresh func() hash.Hash
+	name string
+	size int // of its sums, in bytes
+}
+
+// sentDigest is a digest as a client sent it.
+type sentDigest struct {
+	algorithm string
+	sum       []byte
 }
 
 // contentAlgorithms are those of Content-Digest, in the order in which they
 // are checked. The value of a CRC is its bytes, the most significant first.
 func contentAlgorithms() []algorithm {
-	return []algorithm{
-		{sha256Algorithm, sha256.New},
-		{"sha-512", sha512.New},
-		{"crc64nvme", func() hash.Hash { return crc64nvme.New() }},
-		{"crc32c", func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) }},
+	return []algorithm{{sha256Algorithm, sha256.Size}, {"sha-512", sha512.Size}, {"crc64nvme", crc64nvme.Size}, {"crc32c", crc32.Size}}
+}
+
+// contentHash returns a fresh hash of one of the contentAlgorithms.
+func contentHash(algorithm string) hash.Hash {
+	switch algorithm {
+	case sha256Algorithm:
+		return sha256.New()
+	case "sha-512":
+		return sha512.New()
+	case "crc64nvme":
+		return crc64nvme.New()
 	}
+	return crc32.New(crc32.MakeTable(crc32.Castagnoli))
 }
 
 // contentChecks returns what the bytes of a chunk must sum up to; none where
 // the client sent no digest.
 func contentChecks(h http.Header) ([]session.Check, error) {
-	checks, err := parseDigests(h.Values(contentDigestHeader), contentAlgorithms())
-	return checks, wanting(err, wantContentDigestHeader, wantedContentDigests)
+	digests, err := parseDigests(h.Values(contentDigestHeader), contentAlgorithms())
+	if err != nil {
+		return nil, wanting(err, wantContentDigestHeader, wantedContentDigests)
+	}
+	var checks []session.Check
+	for _, d := range digests {
+		checks = append(checks, session.Check{Name: d.algorithm, Hash: contentHash(d.algorithm), Want: d.sum})
+	}
+	return checks, nil
 }
 
-// wantedDigest returns the digest that the client expects of the whole; empty
-// where it sent none. Only SHA-256 is compared.
-func wantedDigest(h http.Header) (upload.Digest, error) {
-	checks, err := parseDigests(h.Values(reprDigestHeader), []algorithm{{sha256Algorithm, sha256.New}})
-	if err != nil || len(checks) == 0 {
-		return "", wanting(err, wantReprDigestHeader, wantedReprDigests)
+// reprDigests returns the digests that the client sent of the whole, at most
+// one of each algorithm that an upload may have.
+func reprDigests(h http.Header) ([]upload.Digest, error) {
+	sent, err := parseDigests(h.Values(reprDigestHeader), []algorithm{{sha256Algorithm, sha256.Size}, {blake3Algorithm, blake3Size}})
+	if err != nil {
+		return nil, wanting(err, wantReprDigestHeader, wantedReprDigests)
 	}
-	return upload.DigestOf(checks[0].Want)
+	var digests []upload.Digest
+	for _, d := range sent {
+		a := upload.SHA256
+		if d.algorithm == blake3Algorithm {
+			a = upload.BLAKE3
+		}
+		digest, err := a.Digest(d.sum)
+		if err != nil {
+			return nil, err
+		}
+		digests = append(digests, digest)
+	}
+	return digests, nil
+}
+
+// blake3Size is the size of a BLAKE3 sum in bytes, of those that there may be.
+const blake3Size = 32
+
+// comparedWith returns which of the digests that a client sent an upload is
+// compared with; none where it sent none. Where it sent some, but none of the
+// upload's algorithm, it is refused: it would take success for a comparison.
+func comparedWith(sent []upload.Digest, of upload.Algorithm) (upload.Digest, error) {
+	for _, d := range sent {
+		if d.Algorithm() == of {
+			return d, nil
+		}
+	}
+	if len(sent) == 0 {
+		return "", nil
+	}
+	field := fieldAlgorithm(of)
+	return "", wanting(refuse(CodeUnsupportedDigest, "the digest of this upload is of algorithm %s, and none of it was sent", field),
+		wantReprDigestHeader, field+"=10")
+}
+
+// fieldAlgorithm is how a digest field names the algorithm of an upload.
+func fieldAlgorithm(a upload.Algorithm) string {
+	if a == upload.BLAKE3 {
+		return blake3Algorithm
+	}
+	return sha256Algorithm
 }
 
 // parseDigests reads a digest field. Algorithms that are not supported are
 // passed over, but one must be.
-func parseDigests(values []string, supported []algorithm) ([]session.Check, error) {
+func parseDigests(values []string, supported []algorithm) ([]sentDigest, error) {
 	if len(values) == 0 {
 		return nil, nil
 	}
@@ -74,7 +139,7 @@ func parseDigests(values []string, supported []algorithm) ([]session.Check, erro
 	if err != nil || len(digests.Names()) == 0 {
 		return nil, refuse(CodeInvalidDigest, "the field is not a dictionary of algorithms and byte sequences, such as sha-256=:<base64>:")
 	}
-	var checks []session.Check
+	var parsed []sentDigest
 	for _, a := range supported {
 		member, sent := digests.Get(a.name)
 		if !sent {
@@ -82,16 +147,15 @@ func parseDigests(values []string, supported []algorithm) ([]session.Check, erro
 		}
 		item, isItem := member.(httpsfv.Item)
 		sum, isBytes := item.Value.([]byte)
-		fresh := a.fresh()
-		if !isItem || !isBytes || len(sum) != fresh.Size() {
-			return nil, refuse(CodeInvalidDigest, "the value of %s is not a byte sequence of %d bytes", a.name, fresh.Size())
+		if !isItem || !isBytes || len(sum) != a.size {
+			return nil, refuse(CodeInvalidDigest, "the value of %s is not a byte sequence of %d bytes", a.name, a.size)
 		}
-		checks = append(checks, session.Check{Name: a.name, Hash: fresh, Want: sum})
+		parsed = append(parsed, sentDigest{a.name, sum})
 	}
-	if len(checks) == 0 {
+	if len(parsed) == 0 {
 		return nil, refuse(CodeUnsupportedDigest, "none of the algorithms sent is supported")
 	}
-	return checks, nil
+	return parsed, nil
 }
 
 // wanting adds to a refusal what the client could send instead.
@@ -105,7 +169,7 @@ func wanting(err error, field, value string) error {
 // formatDigest writes a digest as a digest field has it.
 func formatDigest(d upload.Digest) string {
 	digests := httpsfv.NewDictionary()
-	digests.Add(sha256Algorithm, httpsfv.NewItem(d.Sum()))
+	digests.Add(fieldAlgorithm(d.Algorithm()), httpsfv.NewItem(d.Sum()))
 	field, err := httpsfv.Marshal(digests)
 	if err != nil { // a key and bytes always marshal
 		panic(err)

@@ -22,7 +22,7 @@ import (
 
 func digestOf(b []byte) upload.Digest {
 	sum := sha256.Sum256(b)
-	d, err := upload.DigestOf(sum[:])
+	d, err := upload.SHA256.Digest(sum[:])
 	if err != nil {
 		panic(err)
 	}

@@ -50,6 +50,7 @@ func (p place) grantOf(s *v1alpha1.UploadSession) (upload.Grant, error) {
 		Size:        ptr.Deref(s.Spec.SizeBytes, 0),
 		ChunkSize:   admission.ChunkSizeBytes,
 		Digest:      upload.Digest(s.Spec.Digest),
+		Algorithm:   algorithm(s),
 		Replace:     s.Spec.ConflictPolicy == v1alpha1.ConflictPolicyReplace,
 		Explicit:    s.Spec.Completion == v1alpha1.CompletionModeExplicit,
 		Attributes:  attributes(s),
@@ -124,6 +125,18 @@ func endedByOperator(s *v1alpha1.UploadSession) *ending {
 		return &ending{upload.Cancelled, "the operator ended the session"}
 	}
 	return &ending{upload.Reason(c.Reason), c.Message}
+}
+
+// algorithm is none where the session gives none: then that of its digest
+// counts, or the default. One that is not known here is passed on as it is, to be refused.
+func algorithm(s *v1alpha1.UploadSession) upload.Algorithm {
+	switch s.Spec.DigestAlgorithm {
+	case v1alpha1.DigestAlgorithmSHA256:
+		return upload.SHA256
+	case v1alpha1.DigestAlgorithmBLAKE3:
+		return upload.BLAKE3
+	}
+	return upload.Algorithm(s.Spec.DigestAlgorithm)
 }
 
 func attributes(s *v1alpha1.UploadSession) map[string]string {

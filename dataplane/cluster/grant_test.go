@@ -90,6 +90,18 @@ func TestGrantIsWhatTheSessionSays(t *testing.T) {
 			aSession(func(s *v1alpha1.UploadSession) { s.Spec.Digest = sum }),
 			with(func(g *upload.Grant) { g.Digest = sum }),
 		},
+		"with SHA-256": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.DigestAlgorithm = v1alpha1.DigestAlgorithmSHA256 }),
+			with(func(g *upload.Grant) { g.Algorithm = upload.SHA256 }),
+		},
+		"with BLAKE3": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.DigestAlgorithm = v1alpha1.DigestAlgorithmBLAKE3 }),
+			with(func(g *upload.Grant) { g.Algorithm = upload.BLAKE3 }),
+		},
+		"with an algorithm of a later version": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.DigestAlgorithm = "SHA3" }),
+			with(func(g *upload.Grant) { g.Algorithm = "SHA3" }),
+		},
 		"that replaces": {
 			aSession(func(s *v1alpha1.UploadSession) { s.Spec.ConflictPolicy = v1alpha1.ConflictPolicyReplace }),
 			with(func(g *upload.Grant) { g.Replace = true }),

@@ -97,7 +97,7 @@ func (s *Service) completeIfDue(id session.ID) {
 		s.currentCompletion(id)
 		return
 	}
-	if g, err := grantOf(m); err != nil || g.Explicit {
+	if g, err := s.grantOf(m); err != nil || g.Explicit {
 		return
 	}
 	s.startCompletion(id, "")
@@ -223,7 +223,11 @@ func (s *Service) verifyAndPublish(ctx context.Context, id session.ID, want Dige
 	if err != nil {
 		return Result{}, err
 	}
-	digest, err := s.frontier(id).digest(ctx)
+	f, err := s.frontier(id)
+	if err != nil {
+		return Result{}, err
+	}
+	digest, err := f.digest(ctx)
 	if err != nil {
 		return Result{}, err
 	}

@@ -319,7 +319,7 @@ func TestCompletionThatFailedIsTriedAgain(t *testing.T) {
 			g := grant("id", explicit)
 			r.accept(g)
 			r.volume.fail(method, forEver)
-			r.send(g, object)
+			r.sendBackwards(g, object)
 			for range 2 {
 				_, err := r.Complete(r.ctx, g.Name, "")
 				expect(t, "while the volume fails", err, errBroken)
@@ -338,7 +338,7 @@ func TestCompletionThatFailedIsTriedAgain(t *testing.T) {
 			g := grant("id")
 			r.accept(g)
 			r.volume.fail(method, forEver)
-			r.send(g, object)
+			r.sendBackwards(g, object)
 			_, err := r.Complete(r.ctx, g.Name, "")
 			expect(t, "while the volume fails", err, errBroken)
 			r.volume.heal()

@@ -18,6 +18,7 @@ func TestParseDigest(t *testing.T) {
 	}{
 		{"sha256:" + digits, true},
 		{"sha256:" + strings.Repeat("0", 64), true},
+		{"blake3:" + digits, true},
 
 		{"", false},
 		{digits, false},
@@ -27,6 +28,11 @@ func TestParseDigest(t *testing.T) {
 		{"sha256:" + strings.ToUpper(digits), false},
 		{"SHA256:" + digits, false},
 		{"sha512:" + digits, false},
+		{"blake2:" + digits, false},
+		{"BLAKE3:" + digits, false},
+		{"blake3:" + digits[1:], false},
+		{"blake3" + digits, false},
+		{":" + digits, false},
 		{"sha256:" + digits[1:] + "g", false},
 		{"sha256:" + digits[:31] + "xx" + digits[33:], false},
 		{" sha256:" + digits, false},
@@ -49,27 +55,40 @@ func TestParseDigest(t *testing.T) {
 
 func TestDigestOfASum(t *testing.T) {
 	sum := sha256.Sum256([]byte("abc"))
-	d, err := upload.DigestOf(sum[:])
-	if err != nil || d != "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" {
-		t.Errorf("got %s, %v", d, err)
+	for algorithm, want := range map[upload.Algorithm]upload.Digest{
+		upload.SHA256: "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+		upload.BLAKE3: "blake3:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+	} {
+		d, err := algorithm.Digest(sum[:])
+		if err != nil || d != want {
+			t.Errorf("got %s, %v", d, err)
+		}
+		if !bytes.Equal(d.Sum(), sum[:]) || d.Algorithm() != algorithm {
+			t.Errorf("the sum comes back as %x of %q", d.Sum(), d.Algorithm())
+		}
+		for _, wrong := range [][]byte{nil, sum[1:], append(sum[:], 0)} {
+			_, err := algorithm.Digest(wrong)
+			expect(t, "a sum of another length", err, session.ErrInvalid)
+		}
 	}
-	if !bytes.Equal(d.Sum(), sum[:]) {
-		t.Errorf("the sum comes back as %x", d.Sum())
-	}
-	for _, wrong := range [][]byte{nil, sum[1:], append(sum[:], 0)} {
-		_, err := upload.DigestOf(wrong)
-		expect(t, "a sum of another length", err, session.ErrInvalid)
+	for _, algorithm := range []upload.Algorithm{"", "SHA256", "sha512"} {
+		_, err := algorithm.Digest(sum[:])
+		expect(t, "an algorithm that is none", err, session.ErrInvalid)
 	}
 	for _, none := range []upload.Digest{"", "sha256:", "sha256:00", "other"} {
 		if got := none.Sum(); got != nil {
 			t.Errorf("%q has the sum %x", none, got)
 		}
 	}
+	if a := upload.Digest("").Algorithm(); a != "" {
+		t.Errorf("no digest is of %q", a)
+	}
 }
 
 func FuzzParseDigest(f *testing.F) {
 	f.Add("")
 	f.Add("sha256:" + strings.Repeat("a", 64))
+	f.Add("blake3:" + strings.Repeat("a", 64))
 	f.Add("sha256:" + strings.Repeat("A", 64))
 	f.Add("sha256:" + strings.Repeat("é", 32))
 	f.Fuzz(func(t *testing.T, text string) {
@@ -77,7 +96,7 @@ func FuzzParseDigest(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := upload.DigestOf(d.Sum())
+		again, err := d.Algorithm().Digest(d.Sum())
 		if err != nil || string(again) != text {
 			t.Errorf("%q comes back as %q, %v", text, again, err)
 		}

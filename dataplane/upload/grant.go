@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -30,6 +31,9 @@ type Grant struct {
 	Size, ChunkSize int64
 	// Digest is what the object must have; empty where that is not known beforehand.
 	Digest Digest
+	// Algorithm is that of the object's digest; empty for that of Digest, or SHA256 where
+	// neither is given.
+	Algorithm Algorithm
 	// Replace replaces what is under the key; otherwise that is a failure.
 	Replace bool
 	// Explicit waits for Complete; otherwise the last chunk starts completion.
@@ -45,8 +49,11 @@ type Grant struct {
 
 // terms is what of a grant the core carries as its payload.
 type terms struct {
-	Key        string            `json:"key"`
-	Digest     Digest            `json:"digest,omitempty"`
+	Key    string `json:"key"`
+	Digest Digest `json:"digest,omitempty"`
+	// Algorithm is left out where it is SHA256, as in every payload that was stored before
+	// there was another: the terms of a session are compared byte by byte.
+	Algorithm  Algorithm         `json:"algorithm,omitempty"`
 	Replace    bool              `json:"replace,omitempty"`
 	Explicit   bool              `json:"explicit,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"`
@@ -58,12 +65,14 @@ func (g Grant) spec() (session.Spec, error) {
 	if err := session.CheckName(g.Key); err != nil {
 		return session.Spec{}, err
 	}
-	if g.Digest != "" {
-		if _, err := ParseDigest(string(g.Digest)); err != nil {
-			return session.Spec{}, err
-		}
+	algorithm, err := g.algorithm()
+	if err != nil {
+		return session.Spec{}, err
 	}
-	payload, err := json.Marshal(terms{g.Key, g.Digest, g.Replace, g.Explicit, g.Attributes})
+	if algorithm == SHA256 {
+		algorithm = ""
+	}
+	payload, err := json.Marshal(terms{g.Key, g.Digest, algorithm, g.Replace, g.Explicit, g.Attributes})
 	if err != nil {
 		return session.Spec{}, fmt.Errorf("%w: %w", session.ErrInvalid, err)
 	}
@@ -75,16 +84,52 @@ func (g Grant) spec() (session.Spec, error) {
 	}, nil
 }
 
+// algorithm is that of the object's digest. session.ErrInvalid where it is not
+// known, or not that of the digest which the object must have.
+func (g Grant) algorithm() (Algorithm, error) {
+	algorithm := cmp.Or(g.Algorithm, g.Digest.Algorithm(), SHA256)
+	if !algorithm.known() {
+		return "", fmt.Errorf("%w: there is no digest algorithm %q", session.ErrInvalid, algorithm)
+	}
+	if g.Digest == "" {
+		return algorithm, nil
+	}
+	if _, err := ParseDigest(string(g.Digest)); err != nil {
+		return "", err
+	}
+	if algorithm != g.Digest.Algorithm() {
+		return "", fmt.Errorf("%w: digest %q is not of algorithm %s", session.ErrInvalid, g.Digest, algorithm)
+	}
+	return algorithm, nil
+}
+
 // grantOf reads the grant back from what the core carries.
-func grantOf(m session.Meta) (Grant, error) {
-	var t terms
-	if err := json.Unmarshal(m.Spec.Payload, &t); err != nil {
-		return Grant{}, fmt.Errorf("payload of session %s: %w", m.ID, err)
+func (s *Service) grantOf(m session.Meta) (Grant, error) {
+	t, err := s.termsOf(m)
+	if err != nil {
+		return Grant{}, err
 	}
 	return Grant{
 		ID: m.ID, Name: Name{Namespace: m.Spec.Owner, Name: m.Spec.Key},
 		Key: t.Key, Size: m.Spec.Size, ChunkSize: m.Spec.ChunkSize,
-		Digest: t.Digest, Replace: t.Replace, Explicit: t.Explicit, Attributes: t.Attributes,
+		Digest: t.Digest, Algorithm: cmp.Or(t.Algorithm, SHA256), Replace: t.Replace, Explicit: t.Explicit, Attributes: t.Attributes,
 		IdleTimeout: m.Spec.IdleTimeout, Deadline: m.Spec.Deadline, Suspended: m.Paused,
 	}, nil
+}
+
+// termsOf decodes the payload of a session once: it never changes, and is
+// looked at several times for each request.
+func (s *Service) termsOf(m session.Meta) (*terms, error) {
+	if t, ok := s.terms.Load(m.ID); ok {
+		return t.(*terms), nil //nolint:errcheck // nothing else is stored
+	}
+	t := &terms{}
+	if err := json.Unmarshal(m.Spec.Payload, t); err != nil {
+		return nil, fmt.Errorf("payload of session %s: %w", m.ID, err)
+	}
+	s.terms.Store(m.ID, t)
+	if _, err := s.core.Get(m.ID); err != nil {
+		s.terms.Delete(m.ID) // it was forgotten meanwhile
+	}
+	return t, nil
 }

@@ -57,8 +57,8 @@ type Status struct {
 	Result *Result
 }
 
-func statusOf(m session.Meta) (Status, error) {
-	g, err := grantOf(m)
+func (s *Service) statusOf(m session.Meta) (Status, error) {
+	g, err := s.grantOf(m)
 	if err != nil {
 		return Status{}, err
 	}

@@ -51,6 +51,9 @@ type Service struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	hashing chan struct{} // bounds how many frontiers advance at once
+	buffers sync.Pool     // of *[]byte, for reading chunks back
+
+	terms sync.Map // session.ID -> *terms, decoded
 
 	mu          sync.Mutex
 	names       map[Name]session.ID
@@ -78,6 +81,10 @@ func NewService(c Config) *Service {
 		names:   map[Name]session.ID{}, frontiers: map[session.ID]*frontier{},
 		completions: map[session.ID]*completion{}, retries: map[session.ID]time.Time{}, lookups: map[Name]*lookup{},
 	}
+	s.buffers.New = func() any {
+		b := make([]byte, readSize)
+		return &b
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -96,7 +103,7 @@ func (s *Service) Recover(ctx context.Context) error {
 	errs := []error{s.core.Recover(ctx)}
 	newest := map[Name]session.Meta{}
 	for m := range s.core.All(session.Everyone) {
-		g, err := grantOf(m)
+		g, err := s.grantOf(m)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -235,6 +242,7 @@ func (s *Service) Forget(ctx context.Context, id session.ID) error {
 	}
 	s.dropName(st.Grant.Name, id)
 	s.dropTraces(id)
+	s.terms.Delete(id)
 	return nil
 }
 
@@ -264,15 +272,23 @@ func (s *Service) dropName(name Name, id session.ID) {
 	}
 }
 
-func (s *Service) frontier(id session.ID) *frontier {
+// frontier returns the frontier of an upload, a new one where there is none.
+func (s *Service) frontier(id session.ID) (*frontier, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.frontiers[id]
-	if f == nil {
-		f = newFrontier(s.core, id)
-		s.frontiers[id] = f
+	if f := s.frontiers[id]; f != nil {
+		return f, nil
 	}
-	return f
+	st, err := s.statusByID(id)
+	if err != nil {
+		return nil, err
+	}
+	f, err := newFrontier(s.core, st.Meta, newSum(st.Grant.Algorithm, st.Meta.Spec), &s.buffers)
+	if err != nil {
+		return nil, err
+	}
+	s.frontiers[id] = f
+	return f, nil
 }
 
 // dropTraces drops what is only kept for active uploads.
@@ -296,5 +312,5 @@ func (s *Service) statusByID(id session.ID) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return statusOf(m)
+	return s.statusOf(m)
 }

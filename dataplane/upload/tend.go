@@ -33,7 +33,7 @@ func (s *Service) Tend(ctx context.Context) error {
 	expired, err := s.core.Expire(ctx, session.Everyone, expiry)
 	errs := []error{err}
 	for _, m := range expired {
-		st, err := statusOf(m)
+		st, err := s.statusOf(m)
 		if err != nil {
 			errs = append(errs, err)
 			continue

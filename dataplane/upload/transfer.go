@@ -9,21 +9,50 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
-// PutChunk takes a chunk of an upload; see session.Service.PutChunk. On nil the chunk is
-// durable, and it reports whether it is new. Besides that method's errors: what Directory.Lookup returns.
+// PutChunk takes a chunk of an upload; see session.Service.PutChunk, but in.Follow is set here.
+// On nil the chunk is durable, and it reports whether it is new. It waits until the digest of the
+// whole does not lag too far behind, for as long as ctx lasts, so that little is left to do for
+// completion. Besides that method's errors: what Directory.Lookup returns.
 func (s *Service) PutChunk(ctx context.Context, name Name, in session.Incoming) (bool, error) {
 	id, err := s.resolve(ctx, name)
 	if err != nil {
 		return false, err
 	}
-	added, err := s.core.PutChunk(ctx, id, in)
+	f, added, err := s.put(ctx, id, in)
 	if err != nil || !added {
 		return added, err
 	}
-	s.frontier(id).follow(s.ctx, &s.running, s.hashing)
+	if f != nil {
+		f.follow(s.ctx, &s.running, s.hashing)
+		defer f.keepUp(ctx, s.ctx) // once completion, which needs the digest too, is under way
+	}
 	s.changed(name)
 	s.completeIfDue(id)
 	return true, nil
+}
+
+// put takes a chunk and adds it to the digest of the whole while it arrives,
+// where that is possible. The frontier is nil where there is none to go on.
+func (s *Service) put(ctx context.Context, id session.ID, in session.Incoming) (f *frontier, added bool, err error) {
+	var along strand
+	in.Follow = func() func([]byte) {
+		// While a chunk is written its session is not settled, so that what is made here is dropped then.
+		// Where it can't be made completion says why.
+		if f, _ = s.frontier(id); f == nil {
+			return nil
+		}
+		if along = f.begin(in.Index); along == nil {
+			return nil
+		}
+		return func(block []byte) { _, _ = along.Write(block) } // a strand never fails
+	}
+	defer func() { // also where the body panics
+		if along != nil {
+			f.end(in.Index, along, added)
+		}
+	}()
+	added, err = s.core.PutChunk(ctx, id, in)
+	return f, added, err
 }
 
 // Status returns what is known of an upload now, without waiting for a writer.

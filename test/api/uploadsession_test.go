@@ -81,10 +81,17 @@ func TestUploadSessionSpec(t *testing.T) {
 		{name: "too many chunks", path: "chunkSizeBytes", value: int64(49207), words: "at most 100000 chunks"},
 
 		{name: "a digest", path: "digest", value: someDigest},
+		{name: "a digest by BLAKE3", path: "digest", value: "blake3" + someDigest[6:]},
 		{name: "a digest in capitals", path: "digest", value: "sha256:" + strings.ToUpper(someDigest[7:]), words: "should match"},
 		{name: "a digest of another algorithm", path: "digest", value: "sha512" + someDigest[6:], words: "should match"},
+		{name: "a digest that begins with something else", path: "digest", value: "x" + someDigest[:70], words: "should match"},
 		{name: "a digest that is too short", path: "digest", value: someDigest[:70], words: "at least 71 chars"},
 		{name: "a digest that is too long", path: "digest", value: someDigest + "0", words: "Too long"},
+
+		{name: "an algorithm", path: "digestAlgorithm", value: "SHA256"},
+		{name: "another algorithm", path: "digestAlgorithm", value: "BLAKE3"},
+		{name: "an algorithm in small letters", path: "digestAlgorithm", value: "blake3", words: "Unsupported value"},
+		{name: "an algorithm that is none", path: "digestAlgorithm", value: "", words: "Unsupported value"},
 
 		{name: "replace what is there", path: "conflictPolicy", value: "Replace"},
 		{name: "fail where something is there", path: "conflictPolicy", value: "Fail"},
@@ -132,6 +139,25 @@ func TestUploadSessionSpec(t *testing.T) {
 	}
 }
 
+// A digest and an algorithm need each other not, but agree.
+func TestUploadSessionDigestAlgorithms(t *testing.T) {
+	w := newWorld(t)
+	for _, test := range []struct{ algorithm, digest, words string }{
+		{"SHA256", "sha256" + someDigest[6:], ""},
+		{"BLAKE3", "blake3" + someDigest[6:], ""},
+		{"BLAKE3", "sha256" + someDigest[6:], "digest must be of digestAlgorithm"},
+		{"SHA256", "blake3" + someDigest[6:], "digest must be of digestAlgorithm"},
+	} {
+		spec := session.set("digest", test.digest).set("digestAlgorithm", test.algorithm)
+		err := w.Create(t.Context(), w.make("UploadSession", spec))
+		if test.words != "" {
+			mustRefuse(t, err, test.words)
+		} else if err != nil {
+			t.Errorf("%s with %s: %v", test.algorithm, test.digest, err)
+		}
+	}
+}
+
 func TestUploadSessionDefaults(t *testing.T) {
 	w := newWorld(t)
 	created := w.make("UploadSession", session)
@@ -145,7 +171,7 @@ func TestUploadSessionDefaults(t *testing.T) {
 			t.Errorf("%s is %v, want %v", field, got, want)
 		}
 	}
-	for _, field := range []string{"chunkSizeBytes", "idleTimeoutSeconds", "ttlSecondsAfterFinished", "digest"} {
+	for _, field := range []string{"chunkSizeBytes", "idleTimeoutSeconds", "ttlSecondsAfterFinished", "digest", "digestAlgorithm"} {
 		if got, found, _ := unstructured.NestedFieldNoCopy(created.Object, "spec", field); found {
 			t.Errorf("%s is %v, want none: the store's counts, or nothing", field, got)
 		}
@@ -156,7 +182,7 @@ func TestUploadSessionDefaults(t *testing.T) {
 // field is skipped when the field comes or goes, so both are tried.
 func TestUploadSessionUpdates(t *testing.T) {
 	w := newWorld(t)
-	full := session.set("chunkSizeBytes", int64(16<<20)).set("digest", someDigest).
+	full := session.set("chunkSizeBytes", int64(16<<20)).set("digest", someDigest).set("digestAlgorithm", "SHA256").
 		set("attributes", map[string]any{"a": "b"}).set("idleTimeoutSeconds", int64(60)).set("ttlSecondsAfterFinished", int64(60))
 	for _, test := range []struct {
 		name  string
@@ -174,6 +200,9 @@ func TestUploadSessionUpdates(t *testing.T) {
 		{name: "the digest stays", from: full, path: "digest", value: "sha256:" + strings.Repeat("0", 64), words: "digest is immutable"},
 		{name: "the digest does not go", from: full, path: "digest", words: "digest is immutable"},
 		{name: "the digest does not come", from: session, path: "digest", value: someDigest, words: "digest is immutable"},
+		{name: "the algorithm stays", from: session.set("digestAlgorithm", "SHA256"), path: "digestAlgorithm", value: "BLAKE3", words: "digestAlgorithm is immutable"},
+		{name: "the algorithm does not go", from: full, path: "digestAlgorithm", words: "digestAlgorithm is immutable"},
+		{name: "the algorithm does not come", from: session, path: "digestAlgorithm", value: "SHA256", words: "digestAlgorithm is immutable"},
 		{name: "the conflict policy stays", from: full, path: "conflictPolicy", value: "Replace", words: "conflictPolicy is immutable"},
 		{name: "the completion stays", from: full, path: "completion", value: "Explicit", words: "completion is immutable"},
 		{name: "the attributes stay", from: full, path: "attributes.a", value: "c", words: "attributes are immutable"},
@@ -246,6 +275,8 @@ func TestUploadSessionStatus(t *testing.T) {
 		{name: "progress ends at a hundred", path: "progress.percent", value: int64(101), words: "less than or equal to 100"},
 		{name: "an outcome is one of four", path: "result.outcome", value: "Lost", words: "Unsupported value"},
 		{name: "a reason is in CamelCase", path: "result.reason", value: "key exists", words: "should match"},
+		{name: "a result by BLAKE3", path: "result.digest", value: "blake3" + someDigest[6:]},
+		{name: "a result by another algorithm", path: "result.digest", value: "sha512" + someDigest[6:], words: "should match"},
 		{name: "a published result has its digest", path: "result.digest", words: "a published result has"},
 		{name: "a published result has its key", path: "result.key", words: "a published result has"},
 		{name: "a published result has its size", path: "result.sizeBytes", words: "a published result has"},

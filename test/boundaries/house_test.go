@@ -46,7 +46,7 @@ var house = []room{
 	{path: "dataplane/session"},
 	{path: "dataplane/sink/file", rooms: []string{"dataplane/session"}, libraries: []string{"golang.org/x/sys"}},
 	{path: "dataplane/sink/sinktest", rooms: []string{"dataplane/session"}},
-	{path: "dataplane/upload", rooms: []string{"dataplane/session"}},
+	{path: "dataplane/upload", rooms: []string{"dataplane/session"}, libraries: []string{"lukechampine.com/blake3"}},
 	{
 		path: "dataplane/chunkapi", rooms: []string{"dataplane/upload", "dataplane/session"},
 		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme"},
@@ -107,6 +107,7 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 	"github.com/dunglas/httpsfv",
 	"github.com/minio/crc64nvme",
 	"golang.org/x/sys",
+	"lukechampine.com/blake3",
 })
 
 // strangers may not be required by the main module: tools, benchmarks and the

@@ -41,6 +41,8 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.DataplaneMode
 - name: com.github.slipway-dev.slipway.api.v1alpha1.DesiredState
   scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.DigestAlgorithm
+  scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.StoreDefaults
   map:
     fields:
@@ -184,6 +186,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: digest
       type:
         scalar: string
+    - name: digestAlgorithm
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.DigestAlgorithm
     - name: idleTimeoutSeconds
       type:
         scalar: numeric

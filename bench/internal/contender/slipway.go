@@ -36,8 +36,9 @@ const (
 
 // way is how Slipway is used.
 type way struct {
-	digests bool // each chunk comes with its SHA-256
-	live    bool // the control plane goes on while it is measured
+	digests   bool // each chunk comes with its SHA-256
+	live      bool // the control plane goes on while it is measured
+	algorithm v1alpha1.DigestAlgorithm
 }
 
 // Slipway returns the real dataplane in its ways.
@@ -56,6 +57,8 @@ func Slipway(binary, version string, plane *Plane) []Contender {
 		one(SlipwayPlain, "Slipway", whole, "sessions are created and admitted before the clock starts; each object ends with a call to complete", way{}, nil),
 		one("slipway-digest", "Slipway, Content-Digest on each chunk", whole+", SHA-256 of each chunk",
 			"as above; the client's digests are computed before the clock starts", way{digests: true}, nil),
+		one("slipway-blake3", "Slipway, BLAKE3", "BLAKE3 of the whole, a checksum of each chunk",
+			"as Slipway, but spec.digestAlgorithm is BLAKE3", way{algorithm: v1alpha1.DigestAlgorithmBLAKE3}, nil),
 		one("slipway-live", "Slipway, control plane on the same cores", whole,
 			"as Slipway, but kube-apiserver and etcd run on the same cores and disk and take every result while it is measured",
 			way{live: true}, func(l load.Load) bool { return l.Small }),
@@ -154,6 +157,7 @@ func (s *slipway) create(ctx context.Context, o load.Object) error {
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: o.Name},
 		Spec: v1alpha1.UploadSessionSpec{
 			StoreRef: v1alpha1.StoreReference{Name: store}, Key: o.Name, SizeBytes: ptr.To(o.Size()),
+			DigestAlgorithm: s.how.algorithm,
 		},
 	}
 	if err := s.plane.client.Create(ctx, u); err != nil {

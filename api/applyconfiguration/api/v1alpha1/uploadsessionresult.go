@@ -25,7 +25,8 @@ type UploadSessionResultApplyConfiguration struct {
 	Key *string `json:"key,omitempty"`
 	// sizeBytes is the size of the published object.
 	SizeBytes *int64 `json:"sizeBytes,omitempty"`
-	// digest is the verified digest of the published object, 'sha256:' and 64 lower-case hex digits.
+	// digest is the verified digest of the published object, 'sha256:' or 'blake3:' and 64
+	// lower-case hex digits.
 	Digest *string `json:"digest,omitempty"`
 	// publishedTime is when the object appeared under its key.
 	PublishedTime *v1.Time `json:"publishedTime,omitempty"`

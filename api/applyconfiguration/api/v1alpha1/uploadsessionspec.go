@@ -25,10 +25,14 @@ type UploadSessionSpecApplyConfiguration struct {
 	// chunkSizeBytes is the size of every chunk but the last in bytes, from 1 byte to 1 GiB.
 	// Without it the store's default counts; status.admission.chunkSizeBytes says what holds. Immutable.
 	ChunkSizeBytes *int64 `json:"chunkSizeBytes,omitempty"`
-	// digest is the digest of the whole object as 'sha256:' and 64 lower-case hex digits.
-	// Without it the object's digest is computed and recorded, or compared to the one that
-	// the complete call sends. Immutable.
+	// digest is the digest of the whole object as 'sha256:' or 'blake3:' and 64 lower-case hex
+	// digits. Without it the object's digest is computed and recorded, or compared to the one
+	// that the complete call sends. Immutable.
 	Digest *string `json:"digest,omitempty"`
+	// digestAlgorithm is the algorithm of the object's digest: SHA256 or BLAKE3. Without it that
+	// of digest counts, or SHA256 where there is no digest either. Where both are given they
+	// agree. The digest that the complete call sends must be of this algorithm. Immutable.
+	DigestAlgorithm *apiv1alpha1.DigestAlgorithm `json:"digestAlgorithm,omitempty"`
 	// conflictPolicy says what happens when an object exists under the key: Fail (the default)
 	// or Replace. Immutable.
 	ConflictPolicy *apiv1alpha1.ConflictPolicy `json:"conflictPolicy,omitempty"`
@@ -96,6 +100,14 @@ func (b *UploadSessionSpecApplyConfiguration) WithChunkSizeBytes(value int64) *U
 // If called multiple times, the Digest field is set to the value of the last call.
 func (b *UploadSessionSpecApplyConfiguration) WithDigest(value string) *UploadSessionSpecApplyConfiguration {
 	b.Digest = &value
+	return b
+}
+
+// WithDigestAlgorithm sets the DigestAlgorithm field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DigestAlgorithm field is set to the value of the last call.
+func (b *UploadSessionSpecApplyConfiguration) WithDigestAlgorithm(value apiv1alpha1.DigestAlgorithm) *UploadSessionSpecApplyConfiguration {
+	b.DigestAlgorithm = &value
 	return b
 }
 
