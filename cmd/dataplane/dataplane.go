@@ -47,6 +47,7 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 	if d.sink, err = file.Open(o.root); err != nil {
 		return nil, err
 	}
+	d.health.failed = d.sink.Failed
 	if d.cluster, err = cluster.New(cluster.Config{
 		API: api, Namespace: o.namespace, Store: o.store, Replica: o.replica, Log: log,
 	}); err != nil {
@@ -77,9 +78,11 @@ func (d *dataplane) serve(ctx context.Context) error {
 	defer func() { _ = probes.Close() }() // a probe may be cut short
 	go func() { failed <- serveHTTP(probes, d.probes) }()
 
-	// A session that can't be read stays as it is, and is no reason to refuse the others.
-	if err := d.uploads.Recover(ctx); err != nil {
-		d.log.Error("some sessions on the volume can't be read", "error", err)
+	switch err := d.recover(ctx); {
+	case err != nil && ctx.Err() != nil:
+		return nil // told to stop before there was anything to serve
+	case err != nil:
+		return err
 	}
 	if d.options.insecureNoAuth {
 		d.log.Warn("INSECURE: clients are not authenticated; whoever reaches this address reads and writes every session",
@@ -89,8 +92,10 @@ func (d *dataplane) serve(ctx context.Context) error {
 		"address", d.chunks.Addr().String(), "endpoint", d.endpoint(), "health", d.probes.Addr().String(),
 		"namespace", d.options.namespace, "store", d.options.store, "replica", d.options.replica)
 
+	stopping := make(chan struct{})
 	requests := chunkapi.NewServer(chunkapi.New(chunkapi.Config{
-		Uploads: d.uploads, MaxConcurrentChunks: d.options.maxConcurrentChunks, Log: d.log,
+		Uploads: d.uploads, Log: d.log, Stopping: stopping,
+		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
 	}), d.log)
 	go func() { failed <- serveHTTP(requests, d.chunks) }()
 	d.health.ready.Store(true)
@@ -109,10 +114,25 @@ func (d *dataplane) serve(ctx context.Context) error {
 		followed <- nil
 	}
 	d.health.ready.Store(false)
+	close(stopping)
 	d.drain(requests)
 	stop()
 	<-tended
 	return errors.Join(err, <-followed)
+}
+
+// recover takes up what is on the volume. A session that can't be read stays
+// as it is, and is no reason to refuse the others. A volume that can't be read is: clients would
+// be told that their sessions hold nothing.
+func (d *dataplane) recover(ctx context.Context) error {
+	err := d.uploads.Recover(ctx)
+	if errors.Is(err, session.ErrVolume) {
+		return fmt.Errorf("refuses to serve %s: %w", d.options.root, err)
+	}
+	if err != nil {
+		d.log.Error("some sessions on the volume can't be read", "error", err)
+	}
+	return nil
 }
 
 // drain refuses new connections and waits for the requests in flight, for as

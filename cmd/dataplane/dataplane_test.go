@@ -20,10 +20,10 @@ import (
 // nowhere is an API server that is away.
 var nowhere = &rest.Config{Host: "http://127.0.0.1:1"}
 
-func newDataplane(t *testing.T, root string) (*dataplane, error) {
+func newDataplane(t *testing.T, root string, args ...string) (*dataplane, error) {
 	t.Helper()
 	ctrl.SetLogger(logr.Discard())
-	o, err := parse(t, "--root="+root, "--listen=127.0.0.1:0", "--shutdown-grace=20s")
+	o, err := parse(t, append(args, "--root="+root, "--listen=127.0.0.1:0", "--shutdown-grace=20s")...)
 	if err != nil {
 		t.Fatal(err)
 	}

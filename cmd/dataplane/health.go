@@ -14,11 +14,20 @@ type health struct {
 	// ready is true from the moment when every session on the volume is taken up until the
 	// process is told to stop.
 	ready atomic.Bool
+	// failed returns why only another process can go on with the volume, or nil.
+	failed func() error
 }
 
 func (h *health) server() *http.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	// What Kubernetes does about a liveness probe that fails is what the volume needs.
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := h.failed(); err != nil {
+			answer(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+		answer(w, http.StatusOK, "ok")
+	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if h.ready.Load() {
 			answer(w, http.StatusOK, "ok")

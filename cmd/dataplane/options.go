@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
@@ -27,13 +28,19 @@ type options struct {
 	advertiseURL  string
 	healthAddress string
 
-	maxConcurrentChunks int
-	insecureNoAuth      bool
-	shutdownGrace       time.Duration
+	maxConcurrentChunks           int
+	maxConcurrentChunksPerSession int
+
+	insecureNoAuth bool
+	shutdownGrace  time.Duration
 
 	logFormat string
 	logLevel  slog.Level
 }
+
+// mostChunks is the most that --max-concurrent-chunks can be: with one block
+// for each of them that takes 1 GiB.
+const mostChunks = 1 << 30 / session.DefaultBlockSize
 
 func (o *options) register(flags *flag.FlagSet) {
 	flags.StringVar(&o.root, "root", "", "the directory where the volume is mounted")
@@ -44,7 +51,11 @@ func (o *options) register(flags *flag.FlagSet) {
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8090", "where chunks are taken; port 0 takes any port that is free")
 	flags.StringVar(&o.advertiseURL, "advertise-url", "", "the base URL under which clients reach --listen; http://<listen> when empty")
 	flags.StringVar(&o.healthAddress, "health-address", "127.0.0.1:8091", "where /healthz, /readyz and /metrics are served over plain HTTP")
-	flags.IntVar(&o.maxConcurrentChunks, "max-concurrent-chunks", chunkapi.DefaultMaxConcurrentChunks, "how many chunks are taken at once; memory grows with it")
+	flags.IntVar(&o.maxConcurrentChunks, "max-concurrent-chunks", chunkapi.DefaultMaxConcurrentChunks, fmt.Sprintf("how many chunks are received at once, from 1 to %d; "+
+		"memory grows with it. For each of them %d more may wait for their turn, which goes round the sessions; whoever comes beyond that is told to come again",
+		mostChunks, chunkapi.WaitersPerChunk))
+	flags.IntVar(&o.maxConcurrentChunksPerSession, "max-concurrent-chunks-per-session", 0, "how many of them may be of one session, "+
+		"at most --max-concurrent-chunks; three quarters of that when 0")
 	flags.BoolVar(&o.insecureNoAuth, "insecure-no-auth", false, "let everybody who reaches --listen, which must be a loopback address, "+
 		"read and write every session; there is no other mode yet")
 	flags.DurationVar(&o.shutdownGrace, "shutdown-grace", 30*time.Second, "how long what is in flight may take to end after SIGTERM")
@@ -75,8 +86,13 @@ func (o *options) complete(hostname func() (string, error)) error {
 		}
 		o.advertiseURL = strings.TrimRight(o.advertiseURL, "/")
 	}
-	if o.maxConcurrentChunks < 1 {
-		refuse("max-concurrent-chunks", "is %d, which is not positive", o.maxConcurrentChunks)
+	if o.maxConcurrentChunks < 1 || o.maxConcurrentChunks > mostChunks {
+		refuse("max-concurrent-chunks", "is %d, which is not from 1 to %d", o.maxConcurrentChunks, mostChunks)
+	} else if o.maxConcurrentChunksPerSession > o.maxConcurrentChunks {
+		refuse("max-concurrent-chunks-per-session", "is %d, more than --max-concurrent-chunks, which is %d", o.maxConcurrentChunksPerSession, o.maxConcurrentChunks)
+	}
+	if o.maxConcurrentChunksPerSession < 0 {
+		refuse("max-concurrent-chunks-per-session", "is %d, which is negative", o.maxConcurrentChunksPerSession)
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		refuse("log-format", "is %q, which is neither text nor json", o.logFormat)

@@ -56,7 +56,13 @@ func TestRefusals(t *testing.T) {
 		"an address of the network":   {[]string{"--listen=192.0.2.1:8090"}, "loopback"},
 		"an address without a port":   {[]string{"--listen=127.0.0.1"}, "--listen"},
 		"an endpoint that is no URL":  {[]string{"--advertise-url=models:80"}, "--advertise-url"},
-		"no chunk at a time":          {[]string{"--max-concurrent-chunks=0"}, "--max-concurrent-chunks"},
+		"no chunk at a time":          {[]string{"--max-concurrent-chunks=0"}, "--max-concurrent-chunks is 0, which is not from 1 to 4096"},
+		"too many chunks at a time":   {[]string{"--max-concurrent-chunks=4097"}, "--max-concurrent-chunks is 4097, which is not from 1 to 4096"},
+		"less than none of a session": {[]string{"--max-concurrent-chunks-per-session=-1"}, "--max-concurrent-chunks-per-session is -1, which is negative"},
+		"more of a session than of all": {
+			[]string{"--max-concurrent-chunks=8", "--max-concurrent-chunks-per-session=9"},
+			"--max-concurrent-chunks-per-session is 9, more than --max-concurrent-chunks, which is 8",
+		},
 		"a log that nobody can write": {[]string{"--log-format=xml"}, "--log-format"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,6 +70,19 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.says)
 			}
 		})
+	}
+}
+
+func TestLimitsAreLetIn(t *testing.T) {
+	for _, args := range [][]string{
+		{"--max-concurrent-chunks=1"},
+		{"--max-concurrent-chunks=4096"},
+		{"--max-concurrent-chunks=8", "--max-concurrent-chunks-per-session=8"},
+		{"--max-concurrent-chunks=8", "--max-concurrent-chunks-per-session=1"},
+	} {
+		if _, err := parse(t, args...); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
 	}
 }
 

@@ -51,11 +51,7 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request, name upload.Name)
 	if err := fits(st, index, r.ContentLength); err != nil {
 		return err
 	}
-	if !a.chunks.enter() {
-		return refuse(CodeBusy, "%d chunks are being received, which is the most that are at once", cap(a.chunks))
-	}
-	defer a.chunks.leave()
-	added, err := a.receive(w, r, name, index, checks)
+	added, err := a.receiveInTurn(w, r, st, index, checks)
 	if err != nil {
 		return err
 	}
@@ -67,22 +63,38 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request, name upload.Name)
 	return nil
 }
 
+// receiveInTurn receives the chunk once it is its turn, and ends the turn before the client is told.
+func (a *api) receiveInTurn(w http.ResponseWriter, r *http.Request, st upload.Status, index int, checks []session.Check) (bool, error) {
+	chunk := chunkID{st.Meta.ID, index}
+	turn, err := a.awaitTurn(r.Context(), chunk)
+	if err != nil {
+		return false, err
+	}
+	defer a.turns.leave(turn)
+	return a.receive(w, r, st.Grant.Name, chunk, checks)
+}
+
 // receive lets the chunk in, as soon as no other request is writing it.
-func (a *api) receive(w http.ResponseWriter, r *http.Request, name upload.Name, index int, checks []session.Check) (bool, error) {
+func (a *api) receive(w http.ResponseWriter, r *http.Request, name upload.Name, chunk chunkID, checks []session.Check) (bool, error) {
 	// net/http cancels the request's context when the client goes after its last byte, or only
 	// says that it will send no more. By then the chunk is worth keeping.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
 	// Before the first byte is read nobody would notice that the client is gone.
-	turn := time.AfterFunc(a.idle, cancel)
-	defer turn.Stop()
-	body := newIncomingBody(w, r, a.idle, turn.Stop)
+	patience := time.AfterFunc(a.idle, cancel)
+	defer patience.Stop()
+	var body *incomingBody
+	body = newIncomingBody(w, r, a.idle, func() bool {
+		a.receiving.begin(chunk, body)
+		return patience.Stop()
+	})
+	defer func() { a.receiving.end(chunk, body) }()
 	added, err := a.uploads.PutChunk(ctx, name, session.Incoming{
-		Index: index, Length: r.ContentLength, Body: body, Interrupt: body.Interrupt, Checks: checks,
+		Index: chunk.index, Length: r.ContentLength, Body: body, Interrupt: body.Interrupt, Checks: checks,
 	})
 	body.release(w, r)
 	if err != nil && ctx.Err() != nil {
-		return false, refuse(CodeBusy, "another request has been sending chunk %d for %s", index, a.idle)
+		return false, refuse(CodeBusy, "another request has been sending chunk %d for %s", chunk.index, a.idle)
 	}
 	return added, err
 }

@@ -14,7 +14,16 @@ import (
 
 func TestRetryTakesOver(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, options{takeOverAfter: 30 * time.Millisecond})
+	for what, slots := range map[string]int{"both have a slot": 2, "it waits for its turn": 1} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			testRetryTakesOver(t, Config{MaxConcurrentChunks: slots, MaxConcurrentChunksPerSession: slots})
+		})
+	}
+}
+
+func testRetryTakesOver(t *testing.T, config Config) {
+	w := newWorld(t, options{api: config, takeOverAfter: 30 * time.Millisecond})
 	data := noise(1, 500_000)
 	name := w.grant("obj", int64(len(data)), int64(len(data)))
 	hung := w.dial()
@@ -29,6 +38,9 @@ func TestRetryTakesOver(t *testing.T) {
 	w.do(http.MethodPost, base("obj")+"/complete", nil).want(t, http.StatusOK)
 	if !bytes.Equal(w.object("obj"), data) {
 		t.Error("the object has bytes of the first request")
+	}
+	if n := len(w.receiving.bodies); n != 0 {
+		t.Errorf("%d bodies are being received", n)
 	}
 }
 
@@ -252,33 +264,6 @@ func TestAbortOfAClientThatSaysNoMore(t *testing.T) {
 	await(t, "completion", completed).want(t, http.StatusOK)
 }
 
-func TestConcurrencyLimit(t *testing.T) {
-	t.Parallel()
-	const limit = 3
-	w := newWorld(t, options{api: Config{MaxConcurrentChunks: limit}})
-	name := w.grant("obj", 5000, 1000)
-	data := noise(1, 1000)
-	var conns []*conn
-	for index := range limit {
-		c := w.dial()
-		c.send(http.MethodPut, chunkPath("obj", index), 1000, data[:500])
-		conns = append(conns, c)
-	}
-	w.inFlight(name, limit)
-	a := w.put("obj", 4, data)
-	if p := a.problem(t); p.Code != CodeBusy || a.Header.Get("Retry-After") == "" {
-		t.Errorf("beyond the limit: %d %s", a.StatusCode, a.body)
-	}
-	w.do(http.MethodGet, base("obj"), nil).want(t, http.StatusOK)
-	w.do(http.MethodPost, base("obj")+"/complete", nil).want(t, http.StatusConflict)
-	for _, c := range conns {
-		c.write(data[500:])
-		c.receive(http.MethodPut).want(t, http.StatusCreated)
-	}
-	// A place is given back just after the answer.
-	eventually(t, "a place is free", func() bool { return w.put("obj", 4, data).StatusCode == http.StatusCreated })
-}
-
 func TestReadersOfContent(t *testing.T) {
 	t.Parallel()
 	const size, idle = 24 << 20, time.Second
@@ -319,6 +304,50 @@ func TestReadersOfContent(t *testing.T) {
 	}
 	if took := time.Since(begun); took < 2*idle {
 		t.Fatalf("took only %s, which shows nothing", took)
+	}
+}
+
+// TestTakeOver: only the body of that chunk, and only once it has been silent for so long.
+func TestTakeOver(t *testing.T) {
+	t.Parallel()
+	r, id := newReceiving(), chunkID{"a", 0}
+	body := &incomingBody{setDeadline: func(time.Time) {}, arrived: time.Now().Add(-time.Hour)}
+	if after := r.takeOver(id, time.Minute); after != time.Minute {
+		t.Errorf("nobody sends the chunk: again after %s", after)
+	}
+	r.begin(id, body)
+	for _, other := range []chunkID{{"a", 1}, {"b", 0}} {
+		r.takeOver(other, time.Minute)
+	}
+	if after := r.takeOver(id, 2*time.Hour); after > time.Hour || after < 30*time.Minute || body.err != nil {
+		t.Errorf("it is not silent for long enough: again after %s, %v", after, body.err)
+	}
+	if after := r.takeOver(id, time.Minute); after != time.Minute || !errors.Is(body.err, errInterrupted) {
+		t.Errorf("it is silent: again after %s, %v", after, body.err)
+	}
+	next := &incomingBody{}
+	r.begin(id, next)
+	r.end(id, body)
+	if r.bodies[id] != next {
+		t.Error("the next body is not known")
+	}
+	r.end(id, next)
+	if len(r.bodies) != 0 {
+		t.Error("a body that has ended is known")
+	}
+}
+
+func TestABodyWhoseBytesArriveIsNotSilent(t *testing.T) {
+	t.Parallel()
+	body := &incomingBody{body: strings.NewReader("xy"), begin: func() bool { return true }, idle: time.Hour, setDeadline: func(time.Time) {}}
+	for range 2 {
+		if _, err := body.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if silent := time.Since(body.lastByte()); silent > time.Minute {
+			t.Errorf("silent for %s", silent)
+		}
+		body.arrived = time.Now().Add(-time.Hour)
 	}
 }
 

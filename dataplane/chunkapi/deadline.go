@@ -31,7 +31,8 @@ type incomingBody struct {
 
 	mu      sync.Mutex
 	renewed time.Time
-	err     error // set once; no deadline is set any more
+	arrived time.Time // the last byte, or the wish for the first
+	err     error     // set once; no deadline is set any more
 }
 
 // newIncomingBody is the body of r. The first Read calls begin, and fails
@@ -52,17 +53,38 @@ func (b *incomingBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.body.Read(p)
-	if err != nil {
-		b.end(err)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n > 0 {
+		b.arrived = time.Now()
+	}
+	switch {
+	case err == nil:
+	case b.err == nil:
+		// This lets go of the deadline too: after the body net/http reads on to find out whether
+		// the client is there, and the next request is none of this one's business.
+		b.err = err
+	case !errors.Is(err, io.EOF): // the deadline of Interrupt, which says why
+		return n, b.err
 	}
 	return n, err
+}
+
+// lastByte is when the last byte arrived, or the first was asked for.
+func (b *incomingBody) lastByte() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.arrived
 }
 
 func (b *incomingBody) renew() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.err == nil && b.renewed.IsZero() && !b.begin() {
-		b.err = errInterrupted
+	if b.err == nil && b.renewed.IsZero() {
+		b.arrived = time.Now()
+		if !b.begin() {
+			b.err = errInterrupted
+		}
 	}
 	if b.err != nil {
 		return b.err
@@ -72,16 +94,6 @@ func (b *incomingBody) renew() error {
 		b.setDeadline(now.Add(b.idle))
 	}
 	return nil
-}
-
-// end makes err what Read returns from now on, and lets go of the deadline: after the body net/http reads
-// on to find out whether the client is there, and the next request is none of this one's business.
-func (b *incomingBody) end(err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err == nil {
-		b.err = err
-	}
 }
 
 // Interrupt makes a Read that hangs return, and every later one fail. Where

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -20,9 +21,23 @@ import (
 type Config struct {
 	// Uploads is what the protocol speaks to.
 	Uploads *upload.Service
-	// MaxConcurrentChunks bounds the chunk requests that are served at once, and with them the
-	// memory that chunks take; 0 is DefaultMaxConcurrentChunks.
+	// MaxConcurrentChunks bounds the chunks that are received at once, and with them the memory
+	// that chunks take; 0 is DefaultMaxConcurrentChunks. For each of them WaitersPerChunk more
+	// requests may wait for their turn.
 	MaxConcurrentChunks int
+	// MaxConcurrentChunksPerSession bounds those of one session in the same way; 0 is
+	// DefaultShare of MaxConcurrentChunks, and it is never more than that.
+	MaxConcurrentChunksPerSession int
+	// ChunkWait is how long a chunk waits for its turn, at most half of IdleTimeout; 0 is
+	// DefaultChunkWait.
+	ChunkWait time.Duration
+	// TakeOverAfter is for chunks that wait for their turn what session.Config.TakeOverAfter is for
+	// those that have it: a chunk that is being received and has had no byte for so long ends when
+	// another request for it waits; 0 is session.DefaultTakeOverAfter.
+	TakeOverAfter time.Duration
+	// Stopping is closed when the server is about to stop: chunks that wait for their turn are
+	// refused from then on. With nil they wait as ever.
+	Stopping <-chan struct{}
 	// IdleTimeout is how long a client may neither send nor take a byte while it should; 0 is
 	// DefaultIdleTimeout.
 	IdleTimeout time.Duration
@@ -36,6 +51,7 @@ type Config struct {
 // Defaults of Config.
 const (
 	DefaultMaxConcurrentChunks = 64
+	DefaultChunkWait           = 10 * time.Second
 	DefaultIdleTimeout         = time.Minute
 	DefaultCompleteWait        = 10 * time.Second
 )
@@ -47,12 +63,16 @@ const (
 )
 
 type api struct {
-	uploads      *upload.Service
-	chunks       limiter
-	idle         time.Duration
-	completeWait time.Duration
-	log          *slog.Logger
-	mux          *http.ServeMux
+	uploads       *upload.Service
+	turns         *turns
+	receiving     *receiving
+	chunkWait     time.Duration
+	takeOverAfter time.Duration
+	stopping      <-chan struct{}
+	idle          time.Duration
+	completeWait  time.Duration
+	log           *slog.Logger
+	mux           *http.ServeMux
 }
 
 // endpoint serves one call. It returns an error only where it wrote nothing.
@@ -61,13 +81,18 @@ type endpoint func(w http.ResponseWriter, r *http.Request, name upload.Name) err
 // New returns the handler of the protocol. It answers every path: one that is
 // not of the protocol gets a problem too.
 func New(c Config) http.Handler {
+	idle := cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
 	a := &api{
-		uploads:      c.Uploads,
-		chunks:       newLimiter(cmp.Or(c.MaxConcurrentChunks, DefaultMaxConcurrentChunks)),
-		idle:         cmp.Or(c.IdleTimeout, DefaultIdleTimeout),
-		completeWait: cmp.Or(c.CompleteWait, DefaultCompleteWait),
-		log:          cmp.Or(c.Log, slog.Default()),
-		mux:          http.NewServeMux(),
+		uploads:       c.Uploads,
+		turns:         newTurns(boundsOf(c)),
+		chunkWait:     min(cmp.Or(c.ChunkWait, DefaultChunkWait), idle/2),
+		receiving:     newReceiving(),
+		takeOverAfter: cmp.Or(c.TakeOverAfter, session.DefaultTakeOverAfter),
+		stopping:      c.Stopping,
+		idle:          idle,
+		completeWait:  cmp.Or(c.CompleteWait, DefaultCompleteWait),
+		log:           cmp.Or(c.Log, slog.Default()),
+		mux:           http.NewServeMux(),
 	}
 	// ServeMux lets HEAD in wherever GET is.
 	a.route(basePath, map[string]endpoint{http.MethodGet: a.getStatus, http.MethodDelete: a.abort})

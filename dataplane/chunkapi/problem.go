@@ -48,6 +48,7 @@ const (
 	CodeDigestMismatch      Code = "digest-mismatch"
 	CodeNotAdmitted         Code = "not-admitted"
 	CodeSuspended           Code = "suspended"
+	CodeTooManyChunks       Code = "too-many-chunks"
 	CodeBusy                Code = "busy"
 	CodeCompleting          Code = "completing"
 	CodeUnavailable         Code = "unavailable"
@@ -91,7 +92,8 @@ type kind struct {
 	status int
 	title  string
 	next   string
-	// retryAfter is the Retry-After header in seconds, where trying again helps.
+	// retryAfter is the Retry-After header in seconds, where trying again helps; the least of
+	// what is told where it depends on how many wait.
 	retryAfter int
 	// when are the errors that a problem of this kind comes from: an error that is all of them.
 	when []error
@@ -129,6 +131,11 @@ func kinds() []kind {
 			code: CodeRequestTimeout, status: http.StatusRequestTimeout, title: "No byte arrived for too long",
 			when: []error{session.ErrBody, os.ErrDeadlineExceeded},
 			next: "Send the request again; none of it counted.",
+		},
+		{ // the core says so itself where both had a slot
+			code: CodeSuperseded, status: http.StatusConflict, title: "A later request took over this chunk",
+			when: []error{session.ErrBody, errInterrupted},
+			next: "Nothing, if the later request is yours; otherwise GET the session and send what is missing.",
 		},
 		{
 			code: CodeIncompleteBody, status: http.StatusBadRequest, title: "Body ended early", when: []error{session.ErrBody},
@@ -227,8 +234,12 @@ func kinds() []kind {
 			retryAfter: 5, next: "Set spec.desiredState of the UploadSession to Active, then try again.",
 		},
 		{
+			code: CodeTooManyChunks, status: http.StatusTooManyRequests, title: "Too many chunks of this session at once",
+			retryAfter: 1, next: "Send fewer chunks of this session at once; try again after Retry-After.",
+		},
+		{
 			code: CodeBusy, status: http.StatusServiceUnavailable, title: "Too much is going on",
-			retryAfter: 1, next: "Try again, with fewer chunks at once.",
+			retryAfter: 1, next: "Try again after Retry-After.",
 		},
 		{
 			code: CodeCompleting, status: http.StatusServiceUnavailable, title: "Upload session is ending", when: []error{session.ErrSealed},
@@ -241,6 +252,10 @@ func kinds() []kind {
 		{ // whoever looked sees another session by now
 			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Session is being replaced", when: []error{upload.ErrNameTaken},
 			retryAfter: 1, next: "Try again.",
+		},
+		{
+			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "The dataplane is stopping", when: []error{errStopping},
+			retryAfter: 1, next: "Try again; nothing of the chunk was read.",
 		},
 		{ // who waits is not told by its own context
 			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Interrupted, perhaps by a shutdown", when: []error{context.Canceled},

@@ -83,6 +83,21 @@ func publish(w *world, name string, data []byte) {
 	w.do(http.MethodPost, base(name)+"/complete", nil).want(w.t, http.StatusOK)
 }
 
+// hold sends half of the first chunk of an upload.
+func hold(w *world, name upload.Name) *conn {
+	w.t.Helper()
+	c := w.dial()
+	c.send(http.MethodPut, chunkPath(name.Name, 0), 4, []byte("xx"))
+	w.inFlight(name, 1)
+	return c
+}
+
+func closed() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
 func lookupFails(err error) func(w *world) answer {
 	return func(w *world) answer {
 		w.directory.set(upload.Name{Namespace: "ml", Name: "abc"}, err)
@@ -119,6 +134,7 @@ func badName(namespace, name string) problemCase {
 func problemCases() []problemCase {
 	stall := options{api: Config{IdleTimeout: 150 * time.Millisecond}, takeOverAfter: time.Hour}
 	impatient := options{api: Config{CompleteWait: 20 * time.Millisecond}}
+	crowded := options{api: Config{MaxConcurrentChunks: 1, ChunkWait: 20 * time.Millisecond}}
 	return []problemCase{
 		badName("ML", "abc"),
 		badName("ml", "a_b"),
@@ -474,14 +490,35 @@ func problemCases() []problemCase {
 			},
 		},
 		{
-			name: "too many chunks at once", code: CodeBusy, status: 503, retryAfter: "1", options: options{api: Config{MaxConcurrentChunks: 1}},
+			name: "too many chunks of a session at once", code: CodeTooManyChunks, status: 429, retryAfter: "2", options: crowded,
 			make: func(w *world) answer {
-				name := abc(w)
-				c := w.dial()
-				c.send(http.MethodPut, chunkPath("abc", 0), 4, []byte("xx"))
-				w.inFlight(name, 1)
-				w.t.Cleanup(func() { _ = c.Close() })
-				w.do(http.MethodGet, base("abc"), nil).want(w.t, http.StatusOK) // a status never waits
+				hold(w, abc(w))
+				return w.put("abc", 1, []byte("0123"))
+			},
+			check: func(t *testing.T, _ *world, _ answer, p Problem) {
+				if want := "1 chunks of this session are being received and 1 more wait; this one waited 20ms"; p.Detail != want {
+					t.Errorf("detail is %q, want %q", p.Detail, want)
+				}
+			},
+		},
+		{
+			name: "too many chunks at once", code: CodeBusy, status: 503, retryAfter: "2", options: crowded,
+			make: func(w *world) answer {
+				hold(w, abc(w))
+				w.grant("other", 10, 4)
+				return w.put("other", 1, []byte("0123"))
+			},
+			check: func(t *testing.T, _ *world, _ answer, p Problem) {
+				if want := "1 chunks are being received and 1 more wait; this one waited 20ms"; p.Detail != want {
+					t.Errorf("detail is %q, want %q", p.Detail, want)
+				}
+			},
+		},
+		{
+			name: "stopping", code: CodeUnavailable, status: 503, retryAfter: "1",
+			options: options{api: Config{MaxConcurrentChunks: 1, Stopping: closed()}},
+			make: func(w *world) answer {
+				hold(w, abc(w))
 				return w.put("abc", 1, []byte("0123"))
 			},
 		},
@@ -558,7 +595,10 @@ func logged(t *testing.T, w *world, a answer, _ Problem) {
 	})
 }
 
-func (w *world) failWrites(f func() error) { w.volume.write.Store(&f) }
+func (w *world) failWrites(f func() error) {
+	fail := onDisk(func(session.ID) error { return f() })
+	w.volume.write.Store(&fail)
+}
 
 // holdPublication makes a publication wait; gate is closed when one does, and open lets it go on.
 func holdPublication(w *world) (gate <-chan struct{}, open func()) {

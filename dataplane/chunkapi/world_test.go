@@ -59,27 +59,41 @@ func (d *directory) set(name upload.Name, answer any) {
 // volume is the file sink with places to interfere.
 type volume struct {
 	*file.Sink
-	write   atomic.Pointer[func() error] // before each write of a block
-	publish atomic.Pointer[func()]       // before each publication
+	write   atomic.Pointer[onDisk] // before each write of a block
+	commit  atomic.Pointer[onDisk] // before each commit of a chunk
+	publish atomic.Pointer[func()] // before each publication
 }
+
+// onDisk is told which session is about to use the disk.
+type onDisk func(session.ID) error
 
 type staged struct {
 	session.Staged
-	v *volume
+	v  *volume
+	id session.ID
 }
 
 func (v *volume) Open(ctx context.Context, id session.ID) (session.Staged, error) {
 	st, err := v.Sink.Open(ctx, id)
-	return staged{st, v}, err
+	return staged{st, v, id}, err
 }
 
 func (s staged) WriteAt(p []byte, at int64) (int, error) {
 	if f := s.v.write.Load(); f != nil {
-		if err := (*f)(); err != nil {
+		if err := (*f)(s.id); err != nil {
 			return 0, err
 		}
 	}
 	return s.Staged.WriteAt(p, at)
+}
+
+func (s staged) Commit(ctx context.Context, index int, offset int64, slot session.Slot) error {
+	if f := s.v.commit.Load(); f != nil {
+		if err := (*f)(s.id); err != nil {
+			return err
+		}
+	}
+	return s.Staged.Commit(ctx, index, offset, slot)
 }
 
 func (v *volume) Publish(ctx context.Context, id session.ID, name string, replace bool, attributes map[string]string) error {
@@ -115,6 +129,8 @@ type world struct {
 	directory *directory
 	uploads   *upload.Service
 	handler   http.Handler
+	turns     *turns
+	receiving *receiving
 	log       *logs
 	addr      string
 	client    *http.Client
@@ -145,8 +161,13 @@ func newWorld(t testing.TB, o options) *world {
 	if err := w.uploads.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	o.api.Uploads, o.api.Log = w.uploads, log
+	o.api.Uploads, o.api.Log, o.api.TakeOverAfter = w.uploads, log, o.takeOverAfter
 	w.handler = New(o.api)
+	a, ok := w.handler.(*api)
+	if !ok {
+		t.Fatalf("the handler is a %T", w.handler)
+	}
+	w.turns, w.receiving = a.turns, a.receiving
 	server := NewServer(w.handler, log)
 	server.ConnState = func(c net.Conn, s http.ConnState) {
 		if s == http.StateClosed {
@@ -378,6 +399,16 @@ func (w *world) meta(name upload.Name) session.Meta {
 func (w *world) inFlight(name upload.Name, n int) {
 	w.t.Helper()
 	eventually(w.t, fmt.Sprintf("%d chunks in flight", n), func() bool { return w.meta(name).InFlight == n })
+}
+
+// inLine waits until so many chunks of an upload wait for their turn.
+func (w *world) inLine(name upload.Name, n int) {
+	w.t.Helper()
+	id := w.meta(name).ID
+	eventually(w.t, fmt.Sprintf("%d chunks of %s in line", n, name), func() bool {
+		_, waiting := w.turns.line(id)
+		return waiting == n
+	})
 }
 
 func (w *world) object(name string) []byte {
