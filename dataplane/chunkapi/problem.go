@@ -321,7 +321,7 @@ func (a *api) explain(err error) error {
 			// It ended before this replica ever held it; only the directory knows how.
 			return refuse(CodeSessionEnded, "")
 		}
-		if !st.Meta.Settled {
+		if !st.Meta.Recorded {
 			return refuse(CodeCompleting, "") // the end is not durable yet
 		}
 		return refuseEnded(kindOfEnd(st.Result.Reason), st)

@@ -197,6 +197,9 @@ func (s *Service) settle(ctx context.Context, l *live) error {
 	if err := s.save(ctx, l); err != nil {
 		return fmt.Errorf("settle session %s: %w", l.id, err)
 	}
+	if err := l.change(func(h *head) error { h.recorded = true; return nil }); err != nil {
+		return err
+	}
 	if err := s.sink.Free(ctx, l.id); err != nil {
 		return fmt.Errorf("settle session %s: %w", l.id, err)
 	}
@@ -225,7 +228,7 @@ func (s *Service) Remove(ctx context.Context, id ID) error {
 	s.dropKey(l)
 	s.mu.Unlock()
 	// Who ended it a moment ago may not have come to settle it; nothing of it is left to do.
-	return l.change(func(h *head) error { h.settled = true; return nil })
+	return l.change(func(h *head) error { h.recorded, h.settled = true, true; return nil })
 }
 
 // dropKey makes a session that has ended one that its key does not find. The

@@ -546,8 +546,8 @@ func TestWhatEndsWhileTheVolumeFailsIsSettledLater(t *testing.T) {
 				r.volume.failNext(broken, 2)
 				expect(t, "the end", test.end(r, "a"), errBroken)
 				expect(t, "Settle while it still fails", r.Settle(r.ctx, "a"), errBroken)
-				if m := r.get("a"); m.State != test.state || m.Settled {
-					t.Errorf("it is %s, settled %v", m.State, m.Settled)
+				if m := r.get("a"); m.State != test.state || m.Settled || m.Recorded != (broken == "Free") {
+					t.Errorf("it is %s, recorded %v, settled %v", m.State, m.Recorded, m.Settled)
 				}
 				if _, err := r.FindPending("o", "k"); !errors.Is(err, session.ErrNotFound) {
 					t.Errorf("it is still found as pending: %v", err)
@@ -569,8 +569,8 @@ func TestWhatEndsWhileTheVolumeFailsIsSettledLater(t *testing.T) {
 			r.volume.failNext("Free", forEver)
 			expect(t, "the end", test.end(r, "a"), errBroken)
 			r.crash()
-			if m := r.get("a"); m.State != test.state || m.Settled {
-				t.Errorf("after a restart it is %s, settled %v", m.State, m.Settled)
+			if m := r.get("a"); m.State != test.state || !m.Recorded || m.Settled {
+				t.Errorf("after a restart it is %s, recorded %v, settled %v", m.State, m.Recorded, m.Settled)
 			}
 			expect(t, "Settle", r.Settle(r.ctx, "a"), nil)
 			r.expectFreed("a")

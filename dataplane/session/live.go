@@ -34,6 +34,7 @@ type head struct {
 	idleFrom time.Time // the idle timeout counts from here or from the last byte
 	ended    time.Time
 	outcome  []byte
+	recorded bool
 	settled  bool
 }
 
@@ -56,7 +57,7 @@ func recoverLive(r Recovered, now time.Time) *live {
 	}
 	l.head.Store(&head{
 		spec: r.Spec, state: r.State, idleFrom: now,
-		ended: r.Ended, outcome: r.Outcome, settled: r.State.Ended() && !r.HasBytes,
+		ended: r.Ended, outcome: r.Outcome, recorded: r.State.Ended(), settled: r.State.Ended() && !r.HasBytes,
 	})
 	l.saved = r.Record
 	return l
@@ -88,7 +89,7 @@ func (l *live) metaOf(h *head) Meta {
 	m := Meta{
 		ID: l.id, Spec: h.spec, State: h.state, Paused: h.paused,
 		HeldChunks: l.ledger.Held(), HeldBytes: l.bytes.Load(), InFlight: int(l.writing.Load()),
-		Created: l.created, Ended: h.ended, Settled: h.settled, Outcome: h.outcome,
+		Created: l.created, Ended: h.ended, Recorded: h.recorded, Settled: h.settled, Outcome: h.outcome,
 	}
 	if active := l.active.Load(); active != 0 {
 		m.LastActivity = time.Unix(0, active)

@@ -44,6 +44,8 @@ type Meta struct {
 	LastActivity time.Time
 	// Ended is when the session ended; zero before.
 	Ended time.Time
+	// Recorded is whether the end is durable: no crash undoes it any more.
+	Recorded bool
 	// Settled is whether the end is durable and the bytes are freed. An ended session that is
 	// not settled yet, because the volume failed, is settled by Service.Settle.
 	Settled bool

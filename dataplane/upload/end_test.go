@@ -229,6 +229,9 @@ func TestTendSettlesWhatEndedWhileTheVolumeFailed(t *testing.T) {
 				if st := r.known("id"); st.Result == nil || st.Result.Reason != test.want || st.Meta.Settled {
 					t.Errorf("it ended as %+v, settled %v", st.Result, st.Meta.Settled)
 				}
+				if st, err := r.Status(r.ctx, g.Name); err != nil || (st.Result != nil) != (method == "Free") {
+					t.Errorf("told is %+v, %v: an end is told once it is durable, whether or not the bytes are freed", st.Result, err)
+				}
 				expect(t, "tend while it still fails", r.Tend(r.ctx), errBroken)
 				r.volume.heal()
 				for range 2 {

@@ -64,7 +64,7 @@ func (s *Service) Status(ctx context.Context, name Name) (Status, error) {
 		return Status{}, err
 	}
 	st, err := s.statusByID(id)
-	if err == nil && st.Result != nil && !st.Meta.Settled {
+	if err == nil && st.Result != nil && !st.Meta.Recorded {
 		st.Meta.State, st.Meta.Ended, st.Meta.Outcome, st.Result = session.Sealed, time.Time{}, nil, nil
 	}
 	return st, err

@@ -24,19 +24,17 @@ import (
 // newer format. LastCommit is when the ledger was last written.
 func (s *Sink) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] {
 	return func(yield func(session.Recovered, error) bool) {
-		fail := func(doing string, err error) bool { return yield(session.Recovered{}, failure(doing, err)) }
-
 		names, err := s.staged()
 		if err == nil {
 			err = s.syncFound()
 		}
 		if err != nil {
-			fail("recover the volume", err)
+			yield(session.Recovered{}, failure("recover the volume", err))
 			return
 		}
 		for _, name := range names {
 			if err := ctx.Err(); err != nil {
-				fail("recover the volume", err)
+				yield(session.Recovered{}, failure("recover the volume", err))
 				return
 			}
 			id, err := session.ParseID(name)
@@ -47,7 +45,9 @@ func (s *Sink) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] 
 					return
 				}
 			case isLeftover(name):
-				if err := s.staging.RemoveAll(name); err != nil && !fail("clear "+name+" away", err) {
+				err := s.staging.RemoveAll(name)
+				leftover := session.Recovered{Record: session.Record{ID: session.ID(name)}} // it concerns nothing else
+				if err != nil && !yield(leftover, failure("clear "+name+" away", err)) {
 					return
 				}
 			}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
@@ -74,7 +76,24 @@ func (f *staged) WriteAt(b []byte, offset int64) (int, error) {
 		return 0, failure("write session "+string(f.id), err)
 	}
 	n, err := f.data.WriteAt(b, offset)
+	f.startWriteback(offset, n)
 	return n, failure("write session "+string(f.id), err)
+}
+
+// writebackUnit is after how many bytes the disk gets to work, so that the sync
+// at the end of a large chunk finds most of it written.
+const writebackUnit = 8 << 20
+
+// startWriteback has the kernel write out each unit that a write has completed. It
+// promises nothing and its errors say nothing: the sync tells.
+func (f *staged) startWriteback(offset int64, n int) {
+	done := (offset + int64(n)) / writebackUnit
+	if done == offset/writebackUnit {
+		return
+	}
+	_ = onDescriptor(f.data, func(fd int) error {
+		return unix.SyncFileRange(fd, (done-1)*writebackUnit, writebackUnit, unix.SYNC_FILE_RANGE_WRITE)
+	})
 }
 
 // Commit syncs the data before it writes the slot, and then the ledger; each
