@@ -45,8 +45,12 @@ test: ## Everything that must pass: unit, conformance, control plane and boundar
 NIGHTLY_MINUTES ?= 30
 
 .PHONY: nightly
-nightly: ## The crash, power-cut, fault and network programs, NIGHTLY_MINUTES each (30)
-	NIGHTLY_MINUTES=$(NIGHTLY_MINUTES) hack/nightly.sh
+nightly: ## The crash, power-cut, fault and network programs, NIGHTLY_MINUTES each (30); NIGHTLY="kill powercut" for some
+	NIGHTLY_MINUTES=$(NIGHTLY_MINUTES) hack/nightly.sh $(NIGHTLY)
+
+.PHONY: toothless
+toothless: ## The power-cut program on disks that ignore each sync in turn: every one must be found out
+	TOOTHLESS=all hack/test.sh -v -run '^TestToothless' ./test/crash/powercut
 
 .PHONY: bench
 bench: ## The data path against its peers, half an hour on a quiet machine; writes docs/benchmarks.md

@@ -1,9 +1,33 @@
 #!/usr/bin/env bash
-# Runs each crash program for NIGHTLY_MINUTES, one after the other, and prints
-# what each of them counted. A violation ends its program with the seed and the
-# history of the session; SLIPWAY_SEED=... makes the same choices again.
+# Runs the crash programs for NIGHTLY_MINUTES each, one after the other, and
+# prints a line of what each of them counted. Without arguments it runs all of
+# them; with names, these:
+#
+#   NIGHTLY_MINUTES=5 hack/nightly.sh kill powercut
+#
+# Two runs may go on side by side: each program has its own control plane,
+# ports and mounts. A violation ends its program with the seed and the history
+# of the session; SLIPWAY_SEED=... makes the same choices again.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+programs=()
+for doc in test/crash/*/doc.go; do
+	name=$(basename "$(dirname "$doc")")
+	case $name in
+	rig | powerfs | shelter) ;; # what the programs are made of
+	*) programs+=("$name") ;;
+	esac
+done
+
+selected=("$@")
+[ $# -gt 0 ] || selected=("${programs[@]}")
+for name in "${selected[@]}"; do
+	if [[ " ${programs[*]} " != *" $name "* ]]; then
+		echo "nightly: no program is called $name; there are ${programs[*]}" >&2
+		exit 2
+	fi
+done
 
 export NIGHTLY_MINUTES=${NIGHTLY_MINUTES:-30}
 KUBEBUILDER_ASSETS=$(hack/controlplane.sh)
@@ -11,18 +35,26 @@ export KUBEBUILDER_ASSETS
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-counts=()
-for package in $(go list ./test/crash/... | grep -v -e "/rig$" -e "/powerfs$"); do
-	name=${package##*/}
-	echo "nightly: $name, $NIGHTLY_MINUTES minutes"
-	# Twice the time and some more: a program may have several tests, and ends what it began.
-	if ! go test -count=1 -v -timeout "$((NIGHTLY_MINUTES * 3 + 15))m" "$package" >"$log" 2>&1; then
+# A program may have several tests of that length, and ends what it began.
+limit=$(awk -v minutes="$NIGHTLY_MINUTES" 'BEGIN { printf "%dm", minutes * 4 + 30 }')
+counts=() failed=()
+for name in "${selected[@]}"; do
+	echo "nightly: $name, $NIGHTLY_MINUTES minutes a test"
+	began=$SECONDS
+	if go test -count=1 -v -timeout "$limit" "./test/crash/$name" 2>&1 |
+		tee "$log" | grep --line-buffered -e '^so far: ' -e '^--- ' -e '^ *--- SKIP'; then
+		echo "nightly: $name passed after $((SECONDS - began)) s"
+	else
 		cat "$log"
-		echo "nightly: $name failed" >&2
-		exit 1
+		echo "nightly: $name failed after $((SECONDS - began)) s" >&2
+		failed+=("$name")
 	fi
-	while read -r line; do
-		counts+=("$name: $line")
-	done < <(grep -o '[0-9a-z]*: .* acknowledged chunks.*' "$log")
+	# A skipped program proves nothing; its reason is in the line after.
+	grep -A1 -e '--- SKIP' "$log" >&2 || true
+	counts+=("$(grep '^crash: ' "$log" || echo "crash: program=$name died")")
 done
 printf '%s\n' "${counts[@]}"
+if [ "${#failed[@]}" -gt 0 ]; then
+	echo "nightly: failed: ${failed[*]}" >&2
+	exit 1
+fi

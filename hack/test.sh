@@ -28,5 +28,17 @@ else
 	echo "test: without the race detector, since no C compiler is here"
 fi
 
+# What can't run here is said aloud: go test shows nothing of what it skips.
+for needed in /dev/fuse /dev/loop-control; do
+	if [ ! -r "$needed" ] || [ ! -w "$needed" ]; then
+		echo "test: NOT TESTED here is the loss of power, file faults or a full ext4: no access to $needed" >&2
+	fi
+done
+if [ "$(id -u)" -ne 0 ]; then
+	echo "test: NOT TESTED here is what has to mount a filesystem: not root" >&2
+elif ! command -v mkfs.ext4 >/dev/null; then
+	echo "test: NOT TESTED here is a full ext4: no mkfs.ext4" >&2
+fi
+
 set -x
 go test "${flags[@]}" "$@"

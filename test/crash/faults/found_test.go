@@ -46,7 +46,7 @@ func TestAnObjectThatCouldNotBeLookedAtIsNotReplaced(t *testing.T) {
 	if hits := b.under(powerfs.Fault{Op: powerfs.Open, Path: s.Key, Times: 1, Errno: unix.EIO}, func() { b.send(s) }); hits != 1 {
 		t.Fatalf("%d hits", hits)
 	}
-	b.settle()
+	b.look()
 	b.must(b.oracle.Err())
 	b.finish()
 }
@@ -54,15 +54,12 @@ func TestAnObjectThatCouldNotBeLookedAtIsNotReplaced(t *testing.T) {
 // Two calls take a session up at once, the watch's and a client's. The first fails, and the second
 // does not; the name is the session's.
 func TestASessionStaysKnownWhereAnotherCallFailed(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	b := newBench(t)
 	b.allow(chunkapi.CodeInternal)
 	taking := b.disk.Inject(powerfs.Fault{Op: powerfs.Fallocate, Path: ".slipway/*.new/data", Times: 1, Delay: time.Second, Errno: unix.EIO})
 	s := b.begin(false)
-	for end := time.Now().Add(20 * time.Second); taking.Hits() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the watch does not take the session up")
-		}
-	}
+	b.await("the watch to take the session up", func() bool { return taking.Hits() > 0 })
 	var sending sync.WaitGroup
 	for index := range s.Chunks() {
 		sending.Go(func() { b.load.Send(t.Context(), s, index, 0, true) })
@@ -74,6 +71,7 @@ func TestASessionStaysKnownWhereAnotherCallFailed(t *testing.T) {
 
 // An end that somebody was told of is one for good.
 func TestAnEndThatWasToldStays(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	b := newBench(t)
 	ctx := t.Context()
 	s := b.begin(false)
@@ -92,4 +90,19 @@ func TestAnEndThatWasToldStays(t *testing.T) {
 	if told && !bytes.Contains(reply.Body, []byte(`"Aborted"`)) {
 		t.Errorf("its status was Aborted before the power was cut, and is now %s", reply.Body)
 	}
+}
+
+// The bytes of an upload that has ended may come back when the power is cut, to be freed again. It
+// has ended all the same.
+func TestAnEndIsToldAtOnceAfterAPowerCut(t *testing.T) {
+	b := newBench(t)
+	for range 6 {
+		if !b.send(b.begin(false)) {
+			t.Fatal("an upload that nothing fails is not published")
+		}
+	}
+	b.disk.Inject(powerfs.Fault{Op: powerfs.Unlink, Path: ".slipway/*/data", Delay: time.Second})
+	b.cut()
+	b.must(b.oracle.Err())
+	b.finish()
 }

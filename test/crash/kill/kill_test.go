@@ -26,7 +26,6 @@ func TestNothingIsLostWhenTheDataplaneIsKilled(t *testing.T) {
 	oracle := rig.NewOracle(rig.Seed(t))
 	dataplane := world.Dataplane(t.TempDir())
 	load := rig.NewLoad(world, oracle, dataplane)
-	defer func() { t.Log(oracle.Counts()) }()
 
 	ctx := t.Context()
 	must := func(err error) {
@@ -35,10 +34,12 @@ func TestNothingIsLostWhenTheDataplaneIsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	defer oracle.Watch(dataplane.Volume)()
+	defer oracle.Watch(dataplane.Files)()
 	must(dataplane.Start(ctx))
 	random := rand.New(rand.NewPCG(oracle.Seed, 1<<32))
+	shapes := []*rig.Shape{load.Shape, rig.Crowd(), rig.Giants()}
 	for end := time.Now().Add(duration); time.Now().Before(end); {
+		load.Shape = shapes[random.IntN(len(shapes))]
 		must(load.TopUp(ctx))
 		life := shortestLife + time.Duration(random.Int64N(int64(longestLife-shortestLife)))
 		must(killUnderLoad(ctx, load, life))

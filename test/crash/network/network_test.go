@@ -81,7 +81,7 @@ func newPlace(t *testing.T) *place {
 	if err := dataplane.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(oracle.Watch(dataplane.Volume))
+	t.Cleanup(oracle.Watch(dataplane.Files))
 	return &place{Load: rig.NewLoad(world, oracle, dataplane), t: t}
 }
 
@@ -92,7 +92,6 @@ func (p *place) end() {
 	if err := errors.Join(p.Finish(ctx), p.Clear(ctx)); err != nil {
 		p.t.Error(err)
 	}
-	p.t.Log(p.Oracle.Counts())
 }
 
 // one is a case: a session of three chunks, of which the middle one meets a
@@ -195,7 +194,7 @@ func (c *one) completes(bound time.Duration) {
 			c.t.Errorf("complete: %s", reply)
 		}
 	})
-	b, err := c.ReadKey(c.Dataplane.Volume)
+	b, err := c.ReadKey(c.Dataplane.Files)
 	c.must(err)
 	c.must(c.CheckObject(b))
 	c.must(c.Oracle.Err())

@@ -55,7 +55,7 @@ func newWorld(t *testing.T) *world {
 	base.API.Host = api.Scheme + "://" + line.Address()
 	oracle := rig.NewOracle(rig.Seed(t))
 	dataplane := base.Dataplane(t.TempDir())
-	t.Cleanup(oracle.Watch(dataplane.Volume))
+	t.Cleanup(oracle.Watch(dataplane.Files))
 	return &world{
 		Load: rig.NewLoad(base, oracle, dataplane), t: t, line: line,
 		random: rand.New(rand.NewPCG(oracle.Seed, 1<<33)),
@@ -75,7 +75,6 @@ func TestAnOutageOfTheAPIServerStopsNoUpload(t *testing.T) {
 			t.Parallel() // most of it is waiting
 			end := time.Now().Add(rig.Duration(t, time.Millisecond))
 			w := newWorld(t)
-			defer func() { t.Log(w.Oracle.Counts()) }()
 			w.must(w.Dataplane.Start(t.Context()))
 			for round := 0; round == 0 || time.Now().Before(end); round++ {
 				w.round(t.Context(), outage)

@@ -15,9 +15,16 @@ type binding struct {
 	fuse.RawFileSystem // what is not answered here is ENOSYS
 	fs                 *FS
 
-	mu       sync.Mutex
-	listings map[uint64][]entry // of open directories, by handle
-	last     uint64
+	mu      sync.Mutex
+	handles map[uint64]*handle
+	last    uint64
+}
+
+// handle is an open file or directory.
+type handle struct {
+	listing []entry // of a directory
+	// since is up to which failure of its inode it has heard. It belongs to FS and its lock.
+	since int
 }
 
 type entry struct {
@@ -27,7 +34,29 @@ type entry struct {
 }
 
 func newBinding(fs *FS) *binding {
-	return &binding{RawFileSystem: fuse.NewDefaultRawFileSystem(), fs: fs, listings: map[uint64][]entry{}}
+	return &binding{RawFileSystem: fuse.NewDefaultRawFileSystem(), fs: fs, handles: map[uint64]*handle{}}
+}
+
+// open gives a handle a number.
+func (b *binding) open(h *handle) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last++
+	b.handles[b.last] = h
+	return b.last
+}
+
+// handle is the one of that number.
+func (b *binding) handle(number uint64) *handle {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.handles[number]
+}
+
+func (b *binding) release(number uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.handles, number)
 }
 
 func (b *binding) String() string { return "powerfs" }
@@ -127,6 +156,7 @@ func (b *binding) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out 
 			}
 		}
 		n.entry(&out.EntryOut)
+		out.Fh = b.open(&handle{since: n.lost.sample()})
 		return nil
 	}))
 }
@@ -171,10 +201,13 @@ const openFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES | fus
 
 func (b *binding) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	out.OpenFlags = openFlags
-	return status(b.fs.do(Open, in.NodeId, "", func(*volume, *inode) error { return nil }))
+	return status(b.fs.do(Open, in.NodeId, "", func(_ *volume, n *inode) error {
+		out.Fh = b.open(&handle{since: n.lost.sample()})
+		return nil
+	}))
 }
 
-func (b *binding) Release(<-chan struct{}, *fuse.ReleaseIn) {}
+func (b *binding) Release(_ <-chan struct{}, in *fuse.ReleaseIn) { b.release(in.Fh) }
 
 func (b *binding) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
 
@@ -213,44 +246,35 @@ func (b *binding) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status
 
 func (b *binding) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	const dataOnly = 1 // FUSE_FSYNC_FDATASYNC
+	op := Fsync
 	if in.FsyncFlags&dataOnly != 0 {
-		return status(b.fs.sync(cancel, Fdatasync, in.NodeId))
+		op = Fdatasync
 	}
-	return status(b.fs.sync(cancel, Fsync, in.NodeId))
+	return status(b.fs.sync(cancel, op, in.NodeId, &b.handle(in.Fh).since))
 }
 
 func (b *binding) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return status(b.fs.sync(cancel, FsyncDir, in.NodeId))
+	return status(b.fs.sync(cancel, FsyncDir, in.NodeId, &b.handle(in.Fh).since))
 }
 
 // OpenDir takes the listing, so that what is removed while it is read skips nothing.
 func (b *binding) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	var listing []entry
-	err := b.fs.do(Opendir, in.NodeId, "", func(_ *volume, dir *inode) error {
+	return status(b.fs.do(Opendir, in.NodeId, "", func(_ *volume, dir *inode) error {
+		h := &handle{since: dir.lost.sample()}
 		for _, name := range sorted(dir.names) {
 			n := dir.names[name]
-			listing = append(listing, entry{name, n.id, n.attributes.mode})
+			h.listing = append(h.listing, entry{name, n.id, n.attributes.mode})
 		}
+		out.Fh = b.open(h)
 		return nil
-	})
-	if err != nil {
-		return status(err)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.last++
-	out.Fh = b.last
-	b.listings[out.Fh] = listing
-	return fuse.OK
+	}))
 }
 
 func (b *binding) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	if err := b.fs.do(Readdir, in.NodeId, "", func(*volume, *inode) error { return nil }); err != nil {
 		return status(err)
 	}
-	b.mu.Lock()
-	listing := b.listings[in.Fh]
-	b.mu.Unlock()
+	listing := b.handle(in.Fh).listing
 	for i := int(in.Offset); i < len(listing); i++ {
 		e := listing[i]
 		if !out.AddDirEntry(fuse.DirEntry{Name: e.name, Ino: e.id, Mode: e.mode, Off: uint64(i + 1)}) {
@@ -260,11 +284,7 @@ func (b *binding) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntry
 	return fuse.OK
 }
 
-func (b *binding) ReleaseDir(in *fuse.ReleaseIn) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.listings, in.Fh)
-}
+func (b *binding) ReleaseDir(in *fuse.ReleaseIn) { b.release(in.Fh) }
 
 func (b *binding) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value []byte) fuse.Status {
 	kept := string(value)

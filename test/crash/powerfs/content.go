@@ -105,6 +105,9 @@ func (c *content) sync() {
 	}
 }
 
+// isUnsure reports whether there is anything for a sync to do.
+func (c *content) isUnsure() bool { return len(c.unsure) > 0 || len(c.sizes) > 0 }
+
 // failSync leaves what the system sees as it is and never makes it sure.
 func (c *content) failSync() {
 	for index, versions := range c.unsure {

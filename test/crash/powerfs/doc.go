@@ -3,11 +3,12 @@
 // the one to the other, each kind of sync only what POSIX says it must. A cut
 // keeps, drops, tears and reorders the rest at random, as a real disk may; what
 // is mounted again is exactly what survived. It also fails and delays
-// operations by name, and can be told to ignore one kind of sync, to show that
+// operations by name, and can be told to ignore some syncs, to show that
 // a test built on it has teeth.
 //
-// volume, inode, content and cut are the model: pure, and tested by tables that
-// read as prose. binding speaks FUSE for it, mount calls the kernel.
+// volume, content, sync, lost and cut are the model: pure, and tested by tables that
+// read as prose. do puts faults in its way, binding speaks FUSE for it, mount calls the
+// kernel, and look reads it past all of these.
 //
 // What is sure after which call:
 //
@@ -21,7 +22,8 @@
 //     and FS.SeesSyncfs says so.
 //   - a sync that failed: nothing, and no later sync tries those changes again,
 //     as the page cache of Linux has it. Only what is written anew can still
-//     become sure.
+//     become sure. Who has the file or directory open that lost something hears of it at
+//     the next sync, once (lost.go), also where it was syncfs that failed.
 //
 // Left out of the model: a full volume (Statfs counts, but nothing is refused for want
 // of room but by a Fault), permissions, symbolic links, memory mappings.

@@ -52,7 +52,7 @@ func Ops() []Op {
 // IsSync reports whether the operation makes something sure.
 func (o Op) IsSync() bool { return o == Fsync || o == Fdatasync || o == FsyncDir || o == Syncfs }
 
-// Fault makes an operation fail, or take long.
+// Fault makes an operation fail, or take long, or a sync do nothing.
 type Fault struct {
 	Op Op
 	// Path is a pattern for path.Match, such as ".slipway/*/data"; empty matches everything.
@@ -63,6 +63,8 @@ type Fault struct {
 	Times int
 	// Errno is what they fail with; 0 lets them be.
 	Errno unix.Errno
+	// Ignored syncs say that they are done, and do nothing.
+	Ignored bool
 	// Delay is how long they take first.
 	Delay time.Duration
 }
@@ -76,6 +78,9 @@ func (f Fault) String() string {
 	what := ""
 	if f.Errno != 0 {
 		what += " " + unix.ErrnoName(f.Errno)
+	}
+	if f.Ignored {
+		what += " ignored"
 	}
 	if f.Delay > 0 {
 		what += " after " + f.Delay.String()
@@ -138,18 +143,27 @@ func (f *faults) add(fault Fault) *Injected {
 	return i
 }
 
-// of returns how long a call takes and what it fails with.
-func (f *faults) of(op Op, where string) (delay time.Duration, failure error) {
+// effect is what all faults together do to one call.
+type effect struct {
+	delay   time.Duration
+	failure unix.Errno
+	ignored bool
+}
+
+// of returns what becomes of a call.
+func (f *faults) of(op Op, where string) effect {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var e effect
 	for _, i := range f.all {
 		if !i.hit(op, where) {
 			continue
 		}
-		delay += i.fault.Delay
-		if i.fault.Errno != 0 && failure == nil {
-			failure = i.fault.Errno
+		e.delay += i.fault.Delay
+		e.ignored = e.ignored || i.fault.Ignored
+		if e.failure == 0 {
+			e.failure = i.fault.Errno
 		}
 	}
-	return delay, failure
+	return e
 }

@@ -2,41 +2,8 @@ package powerfs
 
 import (
 	"math/rand/v2"
-	"strings"
 	"sync"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// Lie is a set of the syncs that say they are done and do nothing.
-type Lie int
-
-// The lies.
-const (
-	NoFdatasync Lie = 1 << iota
-	NoFsync
-	NoFsyncDir
-	NoSyncfs
-	NoSync = NoFdatasync | NoFsync | NoFsyncDir | NoSyncfs
-)
-
-// String names the syncs that are ignored.
-func (l Lie) String() string {
-	var names []string
-	for _, one := range []struct {
-		lie  Lie
-		name string
-	}{{NoFdatasync, "fdatasync"}, {NoFsync, "fsync of files"}, {NoFsyncDir, "fsync of directories"}, {NoSyncfs, "syncfs"}} {
-		if l&one.lie != 0 {
-			names = append(names, one.name)
-		}
-	}
-	if len(names) == 0 {
-		return "nothing"
-	}
-	return strings.Join(names, ", ")
-}
 
 // Options are what a filesystem is like.
 type Options struct {
@@ -44,14 +11,13 @@ type Options struct {
 	Seed uint64
 	// Order is what is sure about the changes of names that nothing has synced.
 	Order Order
-	// Lie is which syncs are ignored.
-	Lie Lie
 	// Capacity is the size of the volume in bytes that Statfs tells; 0 is 1 GiB. It is not enforced.
 	Capacity int64
 }
 
 // Counts says what was asked of a filesystem since it was first mounted.
 type Counts struct {
+	// Syncs of each kind that were carried out, or said to be.
 	Fdatasync, Fsync, FsyncDir, Syncfs int
 	// Changes counts the operations that change anything, syncs among them.
 	Changes int
@@ -88,7 +54,7 @@ func newFS(dir string, o Options) *FS {
 	}
 }
 
-// Inject makes operations fail from now on. Faults outlive a cut.
+// Inject puts a fault to work. Faults outlive a cut.
 func (f *FS) Inject(fault Fault) *Injected { return f.faults.add(fault) }
 
 // Counts returns what was asked so far.
@@ -138,98 +104,4 @@ func (f *FS) revive() {
 	defer f.mu.Unlock()
 	f.volume, f.left, f.cutAfter = f.left, nil, 0
 	f.dead, f.over = make(chan struct{}), make(chan struct{})
-}
-
-// do carries out an operation on the inode, or on the name in it, unless a
-// fault is in its way.
-func (f *FS) do(op Op, id uint64, name string, do func(v *volume, n *inode) error) error {
-	return f.doUnless(nil, op, id, name, do, func(*volume, *inode) {})
-}
-
-// doUnless is do, but for what waits in a fault when cancel is closed. failed is
-// what the model makes of a fault.
-func (f *FS) doUnless(cancel <-chan struct{}, op Op, id uint64, name string, do func(v *volume, n *inode) error, failed func(v *volume, n *inode)) error {
-	f.mu.Lock()
-	n, dead, over := f.volume.inodes[id], f.dead, f.over
-	if f.left != nil {
-		f.mu.Unlock()
-		<-over
-		return unix.EIO
-	}
-	if n == nil {
-		f.mu.Unlock()
-		return unix.ESTALE
-	}
-	where := n.path()
-	if name != "" {
-		where = n.child(name)
-	}
-	f.mu.Unlock()
-
-	delay, failure := f.faults.of(op, where)
-	if delay > 0 {
-		select {
-		case <-time.After(delay):
-		case <-dead:
-		case <-cancel:
-			return unix.EINTR
-		}
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.left != nil {
-		f.mu.Unlock()
-		<-over
-		f.mu.Lock()
-		return unix.EIO
-	}
-	if failure != nil {
-		failed(f.volume, n)
-		return failure
-	}
-	err := do(f.volume, n)
-	if op.changes() && err == nil {
-		f.counts.Changes++
-		if f.cutAfter > 0 {
-			f.cutAfter--
-			if f.cutAfter == 0 {
-				f.die()
-			}
-		}
-	}
-	return err
-}
-
-// changes reports whether the operation changes what is seen or what is sure.
-func (o Op) changes() bool {
-	switch o {
-	case Lookup, Getattr, Open, Read, Opendir, Readdir, Getxattr, Statfs:
-		return false
-	default:
-		return true
-	}
-}
-
-// sync carries out a sync of one kind, unless it is ignored. Who is killed while
-// a fault makes it wait dies at once, and it is not done.
-func (f *FS) sync(cancel <-chan struct{}, op Op, id uint64) error {
-	kinds := map[Op]struct {
-		lie    Lie
-		count  *int
-		do     func(v *volume, n *inode)
-		failed func(v *volume, n *inode)
-	}{
-		Fdatasync: {NoFdatasync, &f.counts.Fdatasync, func(_ *volume, n *inode) { n.syncBytes() }, func(_ *volume, n *inode) { n.failSync() }},
-		Fsync:     {NoFsync, &f.counts.Fsync, func(_ *volume, n *inode) { n.sync() }, func(_ *volume, n *inode) { n.failSync() }},
-		FsyncDir:  {NoFsyncDir, &f.counts.FsyncDir, (*volume).syncNames, (*volume).failSyncNames},
-		Syncfs:    {NoSyncfs, &f.counts.Syncfs, func(v *volume, _ *inode) { v.syncAll() }, func(v *volume, _ *inode) { v.failAll() }},
-	}
-	kind := kinds[op]
-	return f.doUnless(cancel, op, id, "", func(v *volume, n *inode) error {
-		*kind.count++
-		if f.options.Lie&kind.lie == 0 {
-			kind.do(v, n)
-		}
-		return nil
-	}, kind.failed)
 }

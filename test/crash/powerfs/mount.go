@@ -215,7 +215,7 @@ func (c *connection) answerSyncfs(r *room, header *fuse.InHeader) int {
 	c.mu.Unlock()
 	var err error
 	if !first { // the first is the trial's
-		err = c.fs.sync(nil, Syncfs, header.NodeId)
+		err = c.fs.sync(nil, Syncfs, header.NodeId, nil)
 	}
 	out := (*fuse.OutHeader)(unsafe.Pointer(&r.out[0]))
 	*out = fuse.OutHeader{Length: uint32(unsafe.Sizeof(*out)), Status: -int32(status(err)), Unique: header.Unique}

@@ -60,7 +60,7 @@ func (d disk) write(path, letter string) {
 func (d disk) truncate(path string, size int64) { d.find(path).content.resize(size) }
 func (d disk) fsync(path string)                { d.find(path).sync() }
 func (d disk) fdatasync(path string)            { d.find(path).syncBytes() }
-func (d disk) failFsync(path string)            { d.find(path).failSync() }
+func (d disk) failFsync(path string)            { d.find(path).failSync(unix.EIO) }
 func (d disk) syncRoot()                        { d.syncNames(d.root()) }
 func (d disk) syncDir(path string)              { d.syncNames(d.find(path)) }
 
@@ -241,8 +241,20 @@ func TestWhatSurvives(t *testing.T) {
 		},
 		{
 			"a name whose sync failed is not made sure by the next sync", PerDirectory,
-			func(d disk) { d.create("f"); d.failSyncNames(d.root()); d.create("g"); d.syncRoot() },
+			func(d disk) { d.create("f"); d.failSyncNames(d.root(), unix.EIO); d.create("g"); d.syncRoot() },
 			[]string{"g=-"},
+		},
+		{
+			"a syncfs that failed is not made good by a sync of each file and directory", PerDirectory,
+			func(d disk) {
+				d.whole("f", "a")
+				d.write("f", "b")
+				d.create("g")
+				d.failAll(unix.EIO)
+				d.fsync("f")
+				d.syncRoot()
+			},
+			[]string{"f=a", "f=ab", "f=b"},
 		},
 		{
 			"syncfs makes all sure", PerDirectory,
@@ -353,9 +365,9 @@ func TestFaults(t *testing.T) {
 		{Write, ".slipway/b/data", true},
 		{Write, ".slipway/a/data", false},
 	} {
-		delay, err := f.of(call.op, call.where)
-		if call.hit != (err != nil) || call.hit != (delay == time.Second) {
-			t.Errorf("%s %s: %s, %v", call.op, call.where, delay, err)
+		e := f.of(call.op, call.where)
+		if call.hit != (e.failure == unix.EIO) || call.hit != (e.delay == time.Second) {
+			t.Errorf("%s %s: %+v", call.op, call.where, e)
 		}
 	}
 	if i.Hits() != 2 {

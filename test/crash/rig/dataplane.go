@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"net/http"
 	"os"
@@ -27,6 +28,9 @@ const startPatience = time.Minute
 type Dataplane struct {
 	// Volume is the directory that it serves.
 	Volume string
+	// Files is how the volume is looked at past the dataplane: the directory, unless a program
+	// knows a way that its faults do not hit. Where it can Remove, it does that too.
+	Files fs.FS
 	// LogFile has the log of all its processes, one after the other.
 	LogFile string
 	// Args are flags besides those that it always gets.
@@ -50,7 +54,7 @@ func (w *World) Dataplane(volume string) *Dataplane {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	d := &Dataplane{
-		Volume: volume, LogFile: filepath.Join(dir, "dataplane.log"), world: w,
+		Volume: volume, Files: os.DirFS(volume), LogFile: filepath.Join(dir, "dataplane.log"), world: w,
 		kubeconfig: filepath.Join(dir, "kubeconfig"),
 	}
 	d.Client = &Client{world: w, base: d.URL, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
@@ -170,6 +174,14 @@ func answers(ctx context.Context, url string) bool {
 	}
 	_ = response.Body.Close() // only the status counts
 	return response.StatusCode == http.StatusOK
+}
+
+// remove removes a file from the volume, as a user does.
+func (d *Dataplane) remove(name string) error {
+	if files, ok := d.Files.(interface{ Remove(name string) error }); ok {
+		return files.Remove(name)
+	}
+	return os.Remove(filepath.Join(d.Volume, filepath.FromSlash(name)))
 }
 
 // URL is where the process that was started last takes chunks.

@@ -21,7 +21,8 @@
 // the program says so.
 //
 // The Oracle knows of each chunk which contents were ever sent whole with a
-// right digest or none, and which of them was acknowledged. What breaks a
+// right digest or none, which of them was acknowledged, and how a session ended as
+// far as anybody was told: from then on all of it holds, whatever crashes. What breaks a
 // promise is a violation: the first one ends the run, and its error has the
 // seed and the history of its session.
 //

@@ -16,27 +16,37 @@ import (
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/slipway-dev/slipway/test/controlplane"
+	"github.com/slipway-dev/slipway/test/crash/shelter"
 )
 
-// shared is what one test process starts once and Main ends.
+// shared is what one test process starts once and Main ends, and what it counts.
 type shared struct {
 	mu     sync.Mutex
 	dir    string
 	plane  *controlplane.ControlPlane
 	binary string
+	tally  tally
 }
 
 var process shared
 
-// Main is for TestMain: it runs the tests, and then ends what they shared.
+// Main is for TestMain: it runs the tests in a shelter, ends what they shared,
+// and tells in a line what they counted.
 func Main(m *testing.M) {
-	ctrllog.SetLogger(logr.Discard())
-	code := m.Run()
-	if err := process.end(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = max(code, 1)
-	}
-	os.Exit(code)
+	shelter.Main(func() int {
+		ctrllog.SetLogger(logr.Discard())
+		stop := process.progress()
+		code := m.Run()
+		stop()
+		if err := process.end(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+		if counts := process.counts(); counts != "" {
+			fmt.Println(counts)
+		}
+		return code
+	})
 }
 
 // controlPlane starts the control plane of this process, once.
@@ -123,14 +133,6 @@ func Seed(t testing.TB) uint64 {
 
 // Nightly reports whether this is a long run.
 func Nightly() bool { return os.Getenv("NIGHTLY_MINUTES") != "" }
-
-// OnlyNightly skips a program that is too long for every run, or too young.
-func OnlyNightly(t testing.TB) {
-	t.Helper()
-	if !Nightly() {
-		t.Skip("make nightly runs this one")
-	}
-}
 
 // Duration is how long a program goes on: short, or NIGHTLY_MINUTES.
 func Duration(t testing.TB, short time.Duration) time.Duration {

@@ -14,8 +14,9 @@ import (
 type Oracle struct {
 	// Seed is where all that is random begins.
 	Seed uint64
-	// Counts of a run.
-	Kills, Acknowledged, Objects, Requests atomic.Int64
+	// Counts of a run. Kills, Cuts (of the power) and Faults (operations that were failed) are told
+	// by the program.
+	Kills, Cuts, Faults, Acknowledged, Objects, Requests atomic.Int64
 
 	began time.Time
 
@@ -23,14 +24,23 @@ type Oracle struct {
 	sessions   []*Session // those that are not retired
 	made       int        // how many there ever were
 	byKey      map[string][]*Session
+	ever       map[string]bool // the keys that there ever were
 	violations int
 	first      error
 	violated   chan struct{}
 }
 
-// NewOracle is one that knows of nothing yet.
+// NewOracle is one that knows of nothing yet. What it counts is part of what
+// Main tells in the end.
 func NewOracle(seed uint64) *Oracle {
-	return &Oracle{Seed: seed, began: time.Now(), byKey: map[string][]*Session{}, violated: make(chan struct{})}
+	o := NewUncountedOracle(seed)
+	process.count(o)
+	return o
+}
+
+// NewUncountedOracle is for a run that is meant to break a promise.
+func NewUncountedOracle(seed uint64) *Oracle {
+	return &Oracle{Seed: seed, began: time.Now(), byKey: map[string][]*Session{}, ever: map[string]bool{}, violated: make(chan struct{})}
 }
 
 // Add makes the oracle know a session, whose exported fields but the UID are set.
@@ -50,6 +60,14 @@ func (o *Oracle) Add(s *Session) {
 	}
 	o.sessions = append(o.sessions, s)
 	o.byKey[s.Key] = append(o.byKey[s.Key], s)
+	o.ever[s.Key] = true
+}
+
+// wasKey reports whether there ever was a session with this key.
+func (o *Oracle) wasKey(key string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ever[key]
 }
 
 // Sessions are those that are not retired.
@@ -148,13 +166,4 @@ func (o *Oracle) Err() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.first
-}
-
-// Counts says in one line what a run has done.
-func (o *Oracle) Counts() string {
-	o.mu.Lock()
-	violations := o.violations
-	o.mu.Unlock()
-	return fmt.Sprintf("%s: %d kills, %d acknowledged chunks, %d objects, %d violations",
-		time.Since(o.began).Round(time.Second), o.Kills.Load(), o.Acknowledged.Load(), o.Objects.Load(), violations)
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -35,12 +34,12 @@ type Session struct {
 
 	oracle *Oracle
 	seed   uint64
+	shape  *Shape // of the load that made it up; nil where a program did
 
 	mu       sync.Mutex
 	chunks   []chunk
 	aborting bool          // a client has asked for an abort
 	end      upload.Reason // as it was told first; empty while none was
-	lasting  bool          // who told of the end promised that it lasts
 	counted  bool          // as an object
 	digest   string        // that came with it
 	retired  bool          // it was checked to the end and its resource is deleted
@@ -178,26 +177,20 @@ func (s *Session) AckedVariant(index int) (int, bool) {
 // variants is how many contents of a chunk may be sent to be held.
 const variants = 2
 
-// Teller is who tells how a session ended.
+// Teller is who tells how a session ended. Whoever it is, what was told lasts.
 type Teller string
 
 // The tellers.
 const (
-	// ByStatus and ByRefusal tell of an end as soon as it is decided, which is a moment before it
-	// is durable: if the dataplane dies in that moment, the session goes on.
-	ByStatus  Teller = "status"
-	ByRefusal Teller = "refusal"
-	// ByAbort, ByComplete and ByResource tell of an end that lasts.
+	ByStatus   Teller = "status"
+	ByRefusal  Teller = "refusal"
 	ByAbort    Teller = "abort"
 	ByComplete Teller = "complete"
 	ByResource Teller = "resource"
 )
 
-func (t Teller) lasting() bool { return t != ByStatus && t != ByRefusal }
-
-// Ended tells how the session ended, as somebody was told. While the dataplane
-// lives it never ends in another way, nor with another digest, and where the
-// teller's word lasts, never again.
+// Ended tells how the session ended, as somebody was told. From then on it is
+// so, whatever crashes: never in another way, nor with another digest.
 func (s *Session) Ended(reason upload.Reason, digest string, teller Teller) {
 	s.mu.Lock()
 	first := s.end == ""
@@ -205,7 +198,6 @@ func (s *Session) Ended(reason upload.Reason, digest string, teller Teller) {
 		s.end, s.digest = reason, digest
 		s.noteLocked("ended: %s %s, says the %s", reason, digest, teller)
 	}
-	s.lasting = s.lasting || s.end == reason && teller.lasting()
 	object := s.end == reason && reason == upload.Published && !s.counted
 	s.counted = s.counted || object
 	end, known, aborting := s.end, s.digest, s.aborting
@@ -232,15 +224,6 @@ func (s *Session) Ended(reason upload.Reason, digest string, teller Teller) {
 	}
 }
 
-// restarted takes back an end that was not told to last.
-func (s *Session) restarted() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.end != "" && !s.lasting {
-		s.end, s.digest = "", ""
-	}
-}
-
 // End is how the session ended as far as somebody was told, or "".
 func (s *Session) End() upload.Reason {
 	s.mu.Lock()
@@ -254,97 +237,3 @@ func (s *Session) ResultDigest() string {
 	defer s.mu.Unlock()
 	return s.digest
 }
-
-// CheckObject returns why these bytes are not the session's whole object, or nil.
-func (s *Session) CheckObject(b []byte) error {
-	if s.Doomed {
-		return fmt.Errorf("the object of session %s must never appear", s.Name)
-	}
-	if int64(len(b)) != s.Size {
-		return fmt.Errorf("%d bytes, where session %s has %d", len(b), s.Name, s.Size)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for index := range s.chunks {
-		offset, length := s.Extent(index)
-		got := sha256.Sum256(b[offset : offset+length])
-		c := s.chunks[index]
-		switch {
-		case c.hasAcked && c.acked != got:
-			return fmt.Errorf("chunk %d of session %s is %x, acknowledged was %x", index, s.Name, got[:6], c.acked[:6])
-		case !c.sent[got]:
-			return fmt.Errorf("chunk %d of session %s is %x, which was never sent", index, s.Name, got[:6])
-		}
-	}
-	if whole := digestOf(b); s.Digest != "" && whole != s.Digest {
-		return fmt.Errorf("digest %s, session %s has %s", whole, s.Name, s.Digest)
-	} else if s.digest != "" && s.end == upload.Published && whole != s.digest {
-		return fmt.Errorf("digest %s, session %s was published with %s", whole, s.Name, s.digest)
-	}
-	return nil
-}
-
-// Promises is what was promised of a session at one moment.
-type Promises struct {
-	held []bool
-	end  upload.Reason
-}
-
-// Promises is what was promised so far: what a request that is sent from now
-// on must find.
-func (s *Session) Promises() Promises {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := Promises{end: s.end, held: make([]bool, len(s.chunks))}
-	for index, c := range s.chunks {
-		p.held[index] = c.hasAcked
-	}
-	return p
-}
-
-// CheckStatus checks a live status against what was promised before it was asked for.
-func (s *Session) CheckStatus(p Promises, st chunkapi.Status, teller Teller) {
-	if string(st.UID) != s.UID || st.SizeBytes != s.Size || st.ChunkSizeBytes != s.ChunkSize || st.TotalChunks != s.Chunks() {
-		s.oracle.Violate(s, "the status is of something else: %+v", st)
-		return
-	}
-	if st.Result != nil {
-		s.Ended(st.Result.Reason, string(st.Result.Digest), teller)
-	} else if p.end != "" {
-		s.oracle.Violate(s, "it had ended as %s, and is %s again", p.end, st.State)
-	}
-	// An upload that ended without an object owes nobody its chunks.
-	owed := st.Result == nil || st.Result.Reason == upload.Published
-	missing := s.missing(st)
-	var lost, made []int
-	s.mu.Lock()
-	for index, c := range s.chunks {
-		if p.held[index] && missing[index] && owed {
-			lost = append(lost, index)
-		}
-		if !missing[index] && len(c.sent) == 0 {
-			made = append(made, index)
-		}
-	}
-	s.mu.Unlock()
-	if len(lost) > 0 {
-		s.oracle.Violate(s, "chunks %v were acknowledged and are not held", lost)
-	}
-	if len(made) > 0 {
-		s.oracle.Violate(s, "chunks %v are held and were never sent whole with a right digest", made)
-	}
-}
-
-// missing tells of each chunk whether a status lists it as missing. Sessions
-// are small enough for a status to list all.
-func (s *Session) missing(st chunkapi.Status) []bool {
-	missing := make([]bool, s.Chunks())
-	for _, r := range st.Missing {
-		for index := r.First; index <= r.Last && index < len(missing); index++ {
-			missing[index] = true
-		}
-	}
-	return missing
-}
-
-func digestOf(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }

@@ -6,8 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -15,11 +13,11 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
-// Watch reads what is under the keys, past the dataplane, until the function
-// that it returns was called: whatever appears there is a whole object of one
-// of the key's sessions, and what was told to be published stays there. A
+// Watch reads what is under the keys of a volume, past the dataplane, until the
+// function that it returns was called: whatever appears there is a whole object of
+// one of the key's sessions, and what was told to be published stays there. A
 // volume that can't be read tells nothing.
-func (o *Oracle) Watch(volume string) (stop func()) {
+func (o *Oracle) Watch(volume fs.FS) (stop func()) {
 	w := &watcher{oracle: o, volume: volume, seen: map[string]identity{}}
 	done := make(chan struct{})
 	var running sync.WaitGroup
@@ -41,7 +39,7 @@ const watchPause = 3 * time.Millisecond
 
 type watcher struct {
 	oracle *Oracle
-	volume string
+	volume fs.FS
 	seen   map[string]identity // by key, what was read and found right
 }
 
@@ -82,7 +80,7 @@ func promisedOf(sessions []*Session) *Session {
 }
 
 func (w *watcher) lookAt(key string) error {
-	f, err := os.Open(filepath.Join(w.volume, filepath.FromSlash(key)))
+	f, err := w.volume.Open(key)
 	if err != nil {
 		return err
 	}
@@ -133,6 +131,4 @@ func checkWhole(key string, b []byte, sessions []*Session) error {
 }
 
 // ReadKey reads what is under a session's key, past the dataplane.
-func (s *Session) ReadKey(volume string) ([]byte, error) {
-	return os.ReadFile(filepath.Join(volume, filepath.FromSlash(s.Key)))
-}
+func (s *Session) ReadKey(volume fs.FS) ([]byte, error) { return fs.ReadFile(volume, s.Key) }
