@@ -137,9 +137,14 @@ func (b *bench) begin(replace bool) *rig.Session {
 		Name: fmt.Sprintf("s%d", b.made), Key: fmt.Sprintf("d%d/o%d", b.made, b.made),
 		Size: chunkSize*(chunks-1) + 1000, ChunkSize: chunkSize, Explicit: true, Replace: replace,
 	}
+	b.add(s)
+	return s
+}
+
+func (b *bench) add(s *rig.Session) {
+	b.t.Helper()
 	b.oracle.Add(s)
 	b.must(b.users.begin(b.t.Context(), s))
-	return s
 }
 
 // attempts is how often a client tries again before it gives up for now.

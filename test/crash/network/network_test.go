@@ -339,13 +339,20 @@ func aSlowClient(t *testing.T, p *place) {
 			_, client := c.through(Fault{At: Nowhere, Pieces: 16, Pause: 500 * time.Millisecond}) // longer than takeOver
 			first := make(chan rig.Reply, 1)
 			go func() { first <- c.put(client, 0) }()
+			want := http.StatusCreated
 			if impatient {
 				time.Sleep(time.Second)
-				if reply := c.Send(t.Context(), c.Session, broken, 0, true); reply.Status != http.StatusOK {
-					t.Errorf("the retry got %s", reply)
+				// On a busy machine the retry may even come first. Then the slow one repeats it.
+				retry := c.Send(t.Context(), c.Session, broken, 0, true)
+				switch retry.Status {
+				case http.StatusOK:
+				case http.StatusCreated:
+					want = http.StatusOK
+				default:
+					t.Errorf("the retry got %s", retry)
 				}
 			}
-			if reply := <-first; reply.Status != http.StatusCreated {
+			if reply := <-first; reply.Status != want {
 				t.Errorf("the slow client got %s", reply)
 			}
 			c.completes(slack)

@@ -15,6 +15,8 @@ import (
 const (
 	// mostChanges is the most that the dataplane changes on the volume between two cuts.
 	mostChanges = 500
+	// soon is the most that it changes between a kill and the cut that follows.
+	soon = 10
 	// longestLife bounds a life in which the load has too little left to do for that.
 	longestLife = 700 * time.Millisecond
 )
@@ -31,6 +33,8 @@ type program struct {
 	mostChanges int
 	// shapes are what the load is like, by turns.
 	shapes []*rig.Shape
+	// atStart is a fault at work while the dataplane starts after a kill; nil for none.
+	atStart *powerfs.Fault
 }
 
 func newProgram(t *testing.T, seed uint64, oracle *rig.Oracle) *program {
@@ -69,14 +73,16 @@ func (p *program) round(ctx context.Context) error {
 	if err := p.load.TopUp(ctx); err != nil {
 		return err
 	}
+	changes := 1 + p.random.IntN(p.mostChanges)
 	// A process that is killed while it syncs leaves what can be read and is not durable. Only
-	// syncfs makes it so.
+	// syncfs makes it so: when the next one starts, or any time later.
 	if p.killEvery > 0 && p.random.IntN(p.killEvery) == 0 {
 		if err := p.kill(ctx); err != nil {
 			return err
 		}
+		changes = 1 + p.random.IntN(soon)
 	}
-	if err := p.live(ctx, p.disk.CutAfter(1+p.random.IntN(p.mostChanges)), false); err != nil {
+	if err := p.live(ctx, p.disk.CutAfter(changes), false); err != nil {
 		return err
 	}
 	if err := p.restart(ctx); err != nil {
@@ -136,6 +142,9 @@ func (p *program) kill(ctx context.Context) error {
 	together.Remove()
 	if err != nil {
 		return err
+	}
+	if p.atStart != nil {
+		defer p.disk.Inject(*p.atStart).Remove()
 	}
 	if err := p.dataplane.Start(ctx); err != nil {
 		return err

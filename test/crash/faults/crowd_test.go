@@ -53,8 +53,9 @@ func (b *bench) sendAll(sessions []*rig.Session) {
 	for n, s := range sessions {
 		for index := range s.Chunks() {
 			sending.Go(func() {
-				b.load.Send(ctx, s, index, 0, true)
-				b.load.Send(ctx, s, index, 0, true) // the first may have failed
+				for range 2 { // the first may fail
+					b.load.Send(ctx, s, index, 0, true)
+				}
 				if n%2 == 0 {
 					b.load.Complete(ctx, s, nil, false)
 				}
