@@ -41,6 +41,8 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.DataplaneMode
 - name: com.github.slipway-dev.slipway.api.v1alpha1.DesiredState
   scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.QuotaExceededPolicy
+  scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.StoreDefaults
   map:
     fields:
@@ -70,6 +72,85 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadOutcome
   scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuota
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaSpec
+    - name: status
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaStatus
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaHard
+  map:
+    fields:
+    - name: activeSessions
+      type:
+        scalar: numeric
+    - name: activeSessionsPerOwner
+      type:
+        scalar: numeric
+    - name: objectBytes
+      type:
+        scalar: numeric
+    - name: reservedBytes
+      type:
+        scalar: numeric
+    - name: reservedBytesPerOwner
+      type:
+        scalar: numeric
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaSpec
+  map:
+    fields:
+    - name: hard
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaHard
+    - name: onExceeded
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.QuotaExceededPolicy
+      default: Queue
+    - name: storeRef
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.StoreReference
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaStatus
+  map:
+    fields:
+    - name: hard
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaHard
+    - name: observedGeneration
+      type:
+        scalar: numeric
+    - name: summary
+      type:
+        scalar: string
+    - name: used
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaUsed
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaUsed
+  map:
+    fields:
+    - name: activeSessions
+      type:
+        scalar: numeric
+    - name: activeSessionsPerOwner
+      type:
+        scalar: numeric
+    - name: reservedBytes
+      type:
+        scalar: numeric
+    - name: reservedBytesPerOwner
+      type:
+        scalar: numeric
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadSession
   map:
     fields:
@@ -188,6 +269,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     - name: key
+      type:
+        scalar: string
+    - name: owner
       type:
         scalar: string
     - name: sizeBytes
