@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/uploadquota"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
 )
@@ -58,6 +59,10 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveC
 	stores := &uploadstore.Reconciler{Client: mgr.GetClient(), Clock: time}
 	if err := stores.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of stores: %w", err)
+	}
+	quotas := &uploadquota.Reconciler{Client: mgr.GetClient()}
+	if err := quotas.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the reconciler of quotas: %w", err)
 	}
 	sessions := &uploadsession.Reconciler{
 		Client:   mgr.GetClient(),
