@@ -36,7 +36,7 @@ var _ = Describe("The manager", func() {
 		options.Controller.SkipNameValidation = ptr.To(true) // each spec has a manager of its own
 		mgr, err := ctrl.NewManager(operatorConfig, options)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(controllers.SetupWithManager(ctx, mgr, w.clock)).To(Succeed())
+		Expect(controllers.SetupWithManager(ctx, mgr, w.clock, w.namespace)).To(Succeed())
 
 		running, stop := context.WithCancel(context.Background())
 		stopped := make(chan error)
@@ -77,6 +77,9 @@ var _ = Describe("The manager", func() {
 		}
 		report(ctx, s, w.publication())
 		becomes(ctx, s, v1alpha1.ReasonPublished)
+		By("counting the published object until the replica has looked at its volume again")
+		w.pass(time.Second)
+		w.heartbeat(ctx, replicaName, 1000)
 		becomes(ctx, next, v1alpha1.ReasonUploading)
 
 		By("telling how it ended, once")

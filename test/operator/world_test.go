@@ -68,6 +68,8 @@ func (w *world) key(name string) client.ObjectKey {
 // step reconciles a session once and returns when it wants to be looked at again.
 func (w *world) step(ctx context.Context, s *v1alpha1.UploadSession) time.Duration {
 	GinkgoHelper()
+	// A new queue is a new leader: what it knows it reads from the API server.
+	w.sessions.Queue = uploadsession.NewQueue(operator, w.namespace)
 	result, err := w.sessions.Reconcile(ctx, ctrl.Request{NamespacedName: w.key(s.Name)})
 	Expect(err).NotTo(HaveOccurred())
 	w.refresh(ctx, s)
@@ -114,6 +116,7 @@ func (w *world) createStore(ctx context.Context, changes ...func(*v1alpha1.Uploa
 		Spec: v1alpha1.UploadStoreSpec{
 			Volume:    v1alpha1.VolumeSource{ClaimName: storeName},
 			Dataplane: v1alpha1.DataplaneSpec{Mode: v1alpha1.DataplaneModeSidecar},
+			Limits:    v1alpha1.StoreLimits{MinFreeBytes: ptr.To[int64](0)},
 		},
 	}
 	for _, change := range changes {

@@ -64,6 +64,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxObjectBytes
       type:
         scalar: numeric
+    - name: minFreeBytes
+      type:
+        scalar: numeric
+      default: 67108864
 - name: com.github.slipway-dev.slipway.api.v1alpha1.StoreReference
   map:
     fields:
@@ -359,6 +363,7 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.StoreLimits
       default:
         maxChunkBytes: 67108864
+        minFreeBytes: 67108864
     - name: volume
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.VolumeSource
