@@ -17,6 +17,9 @@ type Refusal struct {
 	Detail string
 	// Final means that the session ends.
 	Final bool
+	// InDoubt means that an earlier admission may have been written: only another write of the
+	// session, whatever it says, tells for certain.
+	InDoubt bool
 }
 
 // Message is what the condition says.

@@ -2,10 +2,13 @@ package admission
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -404,4 +407,24 @@ func versionOf(resourceVersion string) int64 {
 		return 0
 	}
 	return min(n, math.MaxInt64-1)
+}
+
+// Dump writes down what counts in a namespace, for comparison: the same
+// sessions, in whatever order they came, are the same dump.
+func (l *Ledger) Dump(namespace string) string {
+	b := l.book(namespace)
+	lines := []string{fmt.Sprintf("held %v", b.all), fmt.Sprintf("of stores %v", b.ofStore), fmt.Sprintf("of owners %v", b.ofOwner),
+		fmt.Sprintf("on replicas %v", b.load), fmt.Sprintf("quotas %d, stores %d", len(b.quotas), len(b.stores))}
+	for _, name := range slices.Sorted(maps.Keys(b.sessions)) {
+		e := b.sessions[name]
+		lines = append(lines, fmt.Sprintf("%s %s waits=%v holds=%v assumed=%v", name, e.uid, e.waits(), e.held(), e.assumed != nil))
+	}
+	for of, st := range b.lines {
+		for _, e := range st.asking {
+			lines = append(lines, fmt.Sprintf("in line %v: %s", of, e.name))
+		}
+		lines = append(lines, fmt.Sprintf("line %v holds %v", of, st.held))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"container/heap"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -182,8 +183,11 @@ func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadS
 		refusal = r.judge(e).refusal
 	}
 	if refusal != nil {
-		// A write whose outcome is not known may be there all the same.
-		e.assumed = earlier
+		// A write whose outcome is not known may be there all the same. Any other write settles it.
+		if e.assumed = earlier; earlier != nil && !refusal.Final {
+			refusal.InDoubt = true
+			refusal.Detail += fmt.Sprintf(" (Written again at %s, because an answer of the API server was lost.)", now.UTC().Format(time.RFC3339))
+		}
 		return v1alpha1.UploadSessionAdmission{}, refusal
 	}
 	store := b.stores[e.line.store]

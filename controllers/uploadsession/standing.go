@@ -96,7 +96,7 @@ func refused(f facts) *standing {
 		return f.end(f.refusal.Reason, f.refusal.Message())
 	}
 	before := meta.FindStatusCondition(f.session.Status.Conditions, v1alpha1.ConditionAdmitted)
-	if before != nil && f.refusal.ToldBy(before.Reason, before.Message) {
+	if before != nil && !f.refusal.InDoubt && f.refusal.ToldBy(before.Reason, before.Message) {
 		return waits(before.Reason, before.Message) // other numbers alone are no news
 	}
 	return waits(f.refusal.Reason, f.refusal.Message())
