@@ -235,9 +235,12 @@ func (l *Ledger) SetReport(namespace, replica string, r Report) bool {
 	return changed
 }
 
-// DropReport forgets a replica whose Lease is gone.
-func (l *Ledger) DropReport(namespace, replica string) {
+// DropReport forgets a replica whose Lease is gone, unless another Lease came after that one.
+func (l *Ledger) DropReport(namespace, replica string, last time.Time) {
 	b := l.book(namespace)
+	if last.Before(b.reports[replica].MeasuredAt) {
+		return
+	}
 	delete(b.reports, replica)
 	for uid, s := range b.settling {
 		if s.replica == replica {
@@ -257,8 +260,12 @@ func (l *Ledger) SetQuota(q *v1alpha1.UploadQuota) bool {
 	return before == nil || !equal(before.Spec, q.Spec)
 }
 
-// DropQuota forgets a quota.
-func (l *Ledger) DropQuota(namespace, name string) { delete(l.book(namespace).quotas, name) }
+// DropQuota forgets a quota that is gone, and not another that has its name since.
+func (l *Ledger) DropQuota(q *v1alpha1.UploadQuota) {
+	if known := l.book(q.Namespace).quotas[q.Name]; known != nil && known.UID == q.UID {
+		delete(l.books[q.Namespace].quotas, q.Name)
+	}
+}
 
 // SetStore takes a store as it was seen, and reports whether that may concern sessions that wait.
 func (l *Ledger) SetStore(s *v1alpha1.UploadStore) bool {
@@ -271,8 +278,12 @@ func (l *Ledger) SetStore(s *v1alpha1.UploadStore) bool {
 	return before == nil || !sameOffer(before, s)
 }
 
-// DropStore forgets a store.
-func (l *Ledger) DropStore(namespace, name string) { delete(l.book(namespace).stores, name) }
+// DropStore forgets a store that is gone, and not another that has its name since.
+func (l *Ledger) DropStore(s *v1alpha1.UploadStore) {
+	if known := l.book(s.Namespace).stores[s.Name]; known != nil && known.UID == s.UID {
+		delete(l.books[s.Namespace].stores, s.Name)
+	}
+}
 
 // Holders goes through the names of the sessions that hold something of a store.
 func (l *Ledger) Holders(namespace, store string) iter.Seq[string] {

@@ -209,7 +209,11 @@ func TestEveryQuotaHolds(t *testing.T) {
 	if got := d.starts("3"); !strings.Contains(got, `reservedBytes of UploadQuota "models": needs 1, 0 of 50`) {
 		t.Error(got)
 	}
-	d.DropQuota("ml", "models")
+	d.DropQuota(&v1alpha1.UploadQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "models", UID: "another"}})
+	if got := d.starts("3"); !strings.Contains(got, `UploadQuota "models"`) {
+		t.Errorf("a quota went with another that had its name before: %s", got)
+	}
+	d.DropQuota(quota("models"))
 	if got := d.starts("3"); !strings.Contains(got, `UploadQuota "narrow"`) {
 		t.Error(got)
 	}

@@ -79,6 +79,7 @@ type operatorModel struct {
 	late    []*write          // lost writes that may happen yet
 	// allowed is what each quota allowed, as the queue came to know it.
 	allowed map[string][]v1alpha1.UploadQuotaSpec
+	known   map[string]*v1alpha1.UploadQuota
 	ended   map[types.UID]bool
 	created int
 	steps   *int
@@ -87,7 +88,7 @@ type operatorModel struct {
 func newModel(t *rapid.T, steps *int) *operatorModel {
 	m := &operatorModel{
 		t: t, now: noon, cached: map[string]client.Object{}, work: map[types.NamespacedName]bool{}, writing: map[string]*write{},
-		allowed: map[string][]v1alpha1.UploadQuotaSpec{}, ended: map[types.UID]bool{}, steps: steps,
+		allowed: map[string][]v1alpha1.UploadQuotaSpec{}, known: map[string]*v1alpha1.UploadQuota{}, ended: map[types.UID]bool{}, steps: steps,
 		server: server{
 			sessions: map[string]*v1alpha1.UploadSession{}, stores: map[string]*v1alpha1.UploadStore{}, quotas: map[string]*v1alpha1.UploadQuota{},
 			leases: map[string]*coordinationv1.Lease{}, objects: map[string]int64{},
@@ -202,10 +203,14 @@ func (m *operatorModel) deliver() {
 		h = onStores(m.queue)
 	case *v1alpha1.UploadQuota:
 		h = onQuotas(m.queue)
-		if e.after != nil {
-			m.allowed[obj.Name] = append(m.allowed[obj.Name], obj.Spec)
-		} else {
-			m.allowed[obj.Name] = append(m.allowed[obj.Name], v1alpha1.UploadQuotaSpec{})
+		known := m.known[obj.Name]
+		switch older, err := newer(known, obj); {
+		case err != nil:
+			m.t.Fatal(err)
+		case e.after == nil && known != nil && known.UID == obj.UID:
+			m.knows(&v1alpha1.UploadQuota{ObjectMeta: obj.ObjectMeta})
+		case e.after != nil && !older:
+			m.knows(obj)
 		}
 	case *coordinationv1.Lease:
 		h = onLeases(m.queue)
@@ -246,9 +251,28 @@ func (m *operatorModel) lead() {
 	if err := m.queue.fill(context.Background()); err != nil {
 		m.t.Fatal(err)
 	}
-	for name, q := range m.server.quotas {
-		m.allowed[name] = append(m.allowed[name], q.Spec)
+	for _, q := range m.server.quotas {
+		m.knows(q)
 	}
+}
+
+// knows takes note of what the queue came to know of a quota.
+func (m *operatorModel) knows(q *v1alpha1.UploadQuota) {
+	m.known[q.Name] = q
+	m.allowed[q.Name] = append(m.allowed[q.Name], q.Spec)
+}
+
+// newer reports whether the first of two versions, if there is one, is the newer one.
+func newer(a, b *v1alpha1.UploadQuota) (bool, error) {
+	if a == nil {
+		return false, nil
+	}
+	first, err := strconv.Atoi(a.ResourceVersion)
+	if err != nil {
+		return false, err
+	}
+	second, err := strconv.Atoi(b.ResourceVersion)
+	return first > second, err
 }
 
 // begin is the first half of a reconcile: what it observes and plans.
@@ -707,7 +731,10 @@ func (m *operatorModel) actions() map[string]func(*rapid.T) {
 				m.changes(before, nil)
 				return
 			}
-			after := &v1alpha1.UploadQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: name, UID: types.UID(name)}}
+			after := &v1alpha1.UploadQuota{ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: name, UID: types.UID(fmt.Sprint(name, m.server.version))}}
+			if before != nil {
+				after.UID = before.UID
+			}
 			maybe := func(label string, most int64) *int64 {
 				return rapid.Ptr(rapid.Int64Range(0, most), true).Draw(t, label)
 			}

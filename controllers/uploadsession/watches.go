@@ -17,6 +17,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/controllers/heartbeat"
 )
 
 // workers is how many sessions are reconciled at a time. They wait for the API
@@ -87,7 +88,7 @@ func onStores(q *Queue) handler.EventHandler {
 			addAll(queue, q.holders(now))
 		}
 	}, func(last *v1alpha1.UploadStore) {
-		q.change(last.Namespace, func(l *admission.Ledger) bool { l.DropStore(last.Namespace, last.Name); return true })
+		q.change(last.Namespace, func(l *admission.Ledger) bool { l.DropStore(last); return true })
 		for _, request := range q.holders(last) {
 			q.wake(request)
 		}
@@ -98,7 +99,7 @@ func onQuotas(q *Queue) handler.EventHandler {
 	return on(func(_, now *v1alpha1.UploadQuota, _ requests) {
 		q.change(now.Namespace, func(l *admission.Ledger) bool { return l.SetQuota(now) })
 	}, func(last *v1alpha1.UploadQuota) {
-		q.change(last.Namespace, func(l *admission.Ledger) bool { l.DropQuota(last.Namespace, last.Name); return true })
+		q.change(last.Namespace, func(l *admission.Ledger) bool { l.DropQuota(last); return true })
 	})
 }
 
@@ -107,7 +108,10 @@ func onLeases(q *Queue) handler.EventHandler {
 		q.change(now.Namespace, func(*admission.Ledger) bool { return q.report(now) })
 	}, func(last *coordinationv1.Lease) {
 		replica := strings.TrimPrefix(last.Name, v1alpha1.LeaseNamePrefix)
-		q.change(last.Namespace, func(l *admission.Ledger) bool { l.DropReport(last.Namespace, replica); return true })
+		q.change(last.Namespace, func(l *admission.Ledger) bool {
+			l.DropReport(last.Namespace, replica, heartbeat.LastSeen(last))
+			return true
+		})
 	})
 }
 

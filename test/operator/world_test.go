@@ -41,6 +41,7 @@ type world struct {
 	sessions  *uploadsession.Reconciler
 	stores    *uploadstore.Reconciler
 	events    chan string
+	created   int // sessions
 }
 
 func newWorld(ctx context.Context) *world {
@@ -94,8 +95,10 @@ func (w *world) refresh(ctx context.Context, s *v1alpha1.UploadSession) {
 
 func (w *world) createSession(ctx context.Context, changes ...func(*v1alpha1.UploadSession)) *v1alpha1.UploadSession {
 	GinkgoHelper()
+	// Several are created in one second, in which the name decides who was first.
+	w.created++
 	s := &v1alpha1.UploadSession{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, GenerateName: "llama-"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("llama-%03d", w.created)},
 		Spec: v1alpha1.UploadSessionSpec{
 			StoreRef:  v1alpha1.StoreReference{Name: storeName},
 			Key:       "llama/model.gguf",
