@@ -23,7 +23,7 @@ func TestProbes(t *testing.T) {
 			h.ready.Store(c.ready)
 			for path, want := range map[string]int{"/healthz": c.live, "/readyz": c.served} {
 				w := httptest.NewRecorder()
-				h.server().Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+				h.server().Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, http.NoBody))
 				if w.Code != want {
 					t.Errorf("%s: %d, want %d", path, w.Code, want)
 				}
