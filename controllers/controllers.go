@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/uploadquota"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
 )
@@ -38,13 +39,14 @@ func ManagerOptions() (ctrl.Options, error) {
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
 			&coordinationv1.Lease{}: {Label: labels.NewSelector().Add(*ofAnyStore)},
 		}},
-		// An admission must be seen by the next one.
+		// A plan for what the reconciler itself has changed would meet a conflict.
 		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
 	}, nil
 }
 
-// SetupWithManager lets the manager run every reconciler.
-func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveClock) error {
+// SetupWithManager lets the manager run every reconciler, for one namespace or
+// with an empty one for all, as the manager's cache does.
+func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveClock, namespace string) error {
 	storeOf := func(obj client.Object) []string {
 		session, ok := obj.(*v1alpha1.UploadSession)
 		if !ok {
@@ -59,8 +61,13 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveC
 	if err := stores.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of stores: %w", err)
 	}
+	quotas := &uploadquota.Reconciler{Client: mgr.GetClient()}
+	if err := quotas.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the reconciler of quotas: %w", err)
+	}
 	sessions := &uploadsession.Reconciler{
 		Client:   mgr.GetClient(),
+		Queue:    uploadsession.NewQueue(mgr.GetAPIReader(), namespace),
 		Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
 		Clock:    time,
 	}

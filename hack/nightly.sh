@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the crash programs for NIGHTLY_MINUTES each, one after the other, and
-# prints a line of what each of them counted. Without arguments it runs all of
-# them; with names, these:
+# Runs the crash programs, and the model of admission, for NIGHTLY_MINUTES each,
+# one after the other, and prints a line of what each of them counted. Without
+# arguments it runs all of them; with names, these:
 #
 #   NIGHTLY_MINUTES=5 hack/nightly.sh kill powercut
 #
@@ -19,6 +19,7 @@ for doc in test/crash/*/doc.go; do
 	*) programs+=("$name") ;;
 	esac
 done
+programs+=(admission)
 
 selected=("$@")
 [ $# -gt 0 ] || selected=("${programs[@]}")
@@ -41,7 +42,9 @@ counts=() failed=()
 for name in "${selected[@]}"; do
 	echo "nightly: $name, $NIGHTLY_MINUTES minutes a test"
 	began=$SECONDS
-	if go test -count=1 -v -timeout "$limit" "./test/crash/$name" 2>&1 |
+	tests=("./test/crash/$name")
+	[ "$name" != admission ] || tests=(-run '^TestModel$' ./controllers/uploadsession)
+	if go test -count=1 -v -timeout "$limit" "${tests[@]}" 2>&1 |
 		tee "$log" | grep --line-buffered -e '^so far: ' -e '^--- ' -e '^ *--- SKIP'; then
 		echo "nightly: $name passed after $((SECONDS - began)) s"
 	else
@@ -51,7 +54,7 @@ for name in "${selected[@]}"; do
 	fi
 	# A skipped program proves nothing; its reason is in the line after.
 	grep -A1 -e '--- SKIP' "$log" >&2 || true
-	counts+=("$(grep '^crash: ' "$log" || echo "crash: program=$name died")")
+	counts+=("$(grep -o -e '^crash: .*' -e 'model: [0-9]* steps' "$log" || echo "crash: program=$name died")")
 done
 printf '%s\n' "${counts[@]}"
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -26,6 +26,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.StoreLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoreReference"):
 		return &apiv1alpha1.StoreReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UploadQuota"):
+		return &apiv1alpha1.UploadQuotaApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UploadQuotaHard"):
+		return &apiv1alpha1.UploadQuotaHardApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UploadQuotaSpec"):
+		return &apiv1alpha1.UploadQuotaSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UploadQuotaStatus"):
+		return &apiv1alpha1.UploadQuotaStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UploadQuotaUsed"):
+		return &apiv1alpha1.UploadQuotaUsedApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UploadSession"):
 		return &apiv1alpha1.UploadSessionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UploadSessionAdmission"):

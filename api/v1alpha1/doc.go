@@ -1,5 +1,5 @@
-// Package v1alpha1 is the API of Slipway: the kinds UploadSession and
-// UploadStore of the group uploads.slipway.dev.
+// Package v1alpha1 is the API of Slipway: the kinds UploadSession, UploadStore
+// and UploadQuota of the group uploads.slipway.dev.
 //
 // The room holds types, constants and generated code and nothing else: no
 // logic, no defaults in Go, no client. Every rule about a field is a marker on

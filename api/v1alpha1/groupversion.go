@@ -17,6 +17,7 @@ var SchemeBuilder = runtime.NewSchemeBuilder(func(scheme *runtime.Scheme) error 
 	scheme.AddKnownTypes(GroupVersion,
 		&UploadSession{}, &UploadSessionList{},
 		&UploadStore{}, &UploadStoreList{},
+		&UploadQuota{}, &UploadQuotaList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

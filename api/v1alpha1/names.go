@@ -22,6 +22,10 @@ const (
 	ReasonStoreNotReady = "StoreNotReady"
 	// ReasonInsufficientSpace means that the volume has no room for the object now.
 	ReasonInsufficientSpace = "InsufficientSpace"
+	// ReasonQuotaExceeded means that an UploadQuota which queues has no room for the session now.
+	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonQuotaRejected means that an UploadQuota which rejects had no room for the session. Terminal.
+	ReasonQuotaRejected = "QuotaRejected"
 	// ReasonExceedsStoreLimits means that the session asks for more than the store allows. Terminal.
 	ReasonExceedsStoreLimits = "ExceedsStoreLimits"
 	// ReasonUploading means that the session takes chunks.

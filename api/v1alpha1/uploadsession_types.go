@@ -89,6 +89,7 @@ type StoreReference struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.digest) || !has(self.digestAlgorithm) || self.digest.startsWith(self.digestAlgorithm.lowerAscii() + ':')",message="digest must be of digestAlgorithm; give only one of them, or make them agree"
 // +kubebuilder:validation:XValidation:rule="self.conflictPolicy == oldSelf.conflictPolicy",message="conflictPolicy is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="self.completion == oldSelf.completion",message="completion is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="has(self.owner) == has(oldSelf.owner) && (!has(self.owner) || self.owner == oldSelf.owner)",message="owner is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="has(self.attributes) == has(oldSelf.attributes) && (!has(self.attributes) || self.attributes == oldSelf.attributes)",message="attributes are immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="oldSelf.desiredState != 'Cancelled' || self.desiredState == 'Cancelled'",message="desiredState can't leave Cancelled; create another session"
 // +kubebuilder:validation:XValidation:rule="!has(self.chunkSizeBytes) || (self.sizeBytes + self.chunkSizeBytes - 1) / self.chunkSizeBytes <= 100000",message="a session has at most 100000 chunks; choose a larger chunkSizeBytes"
@@ -149,6 +150,15 @@ type UploadSessionSpec struct {
 	// +optional
 	// +default="Automatic"
 	Completion CompletionMode `json:"completion,omitempty"`
+
+	// owner is whose session it is, as the API server names its users, of 1 to 512 characters. The
+	// limits for each owner of an UploadQuota count by it; all sessions of a namespace without one
+	// count as one owner. The policies of config/policy write it at creation and let nobody choose
+	// another; without them whoever creates the session does. Immutable.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Owner string `json:"owner,omitempty"`
 
 	// attributes are kept with the object: at most 16 pairs, keys of 1 to 63 letters, digits,
 	// '.', '_' and '-', values of at most 256 characters. Immutable.
@@ -366,6 +376,7 @@ type UploadSessionStatus struct {
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=upl,categories=slipway
 // +kubebuilder:selectablefield:JSONPath=`.spec.storeRef.name`
+// +kubebuilder:selectablefield:JSONPath=`.spec.owner`
 // +kubebuilder:selectablefield:JSONPath=`.status.admission.replica`
 // +kubebuilder:printcolumn:name="Store",type=string,JSONPath=`.spec.storeRef.name`
 // +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.key`
@@ -375,6 +386,7 @@ type UploadSessionStatus struct {
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Received",type=integer,JSONPath=`.status.progress.receivedBytes`,priority=1
 // +kubebuilder:printcolumn:name="Replica",type=string,JSONPath=`.status.admission.replica`,priority=1
+// +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner`,priority=1
 // +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.result.digest`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].message`,priority=1
 type UploadSession struct {

@@ -47,6 +47,15 @@ type StoreLimits struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1073741824
 	MaxChunkBytes int64 `json:"maxChunkBytes,omitempty"`
+
+	// minFreeBytes is how much of the volume no session may reserve, from 0 to 2^47 (128 TiB):
+	// the room for what the filesystem and the sessions' own records take beside the objects.
+	// Default 64 MiB.
+	// +optional
+	// +default=67108864
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=140737488355328
+	MinFreeBytes *int64 `json:"minFreeBytes,omitempty"`
 }
 
 // StoreDefaults is what holds for a session that does not say.
@@ -84,7 +93,7 @@ type UploadStoreSpec struct {
 
 	// limits bounds what a session may ask for.
 	// +optional
-	// +default={"maxChunkBytes":67108864}
+	// +default={"maxChunkBytes":67108864,"minFreeBytes":67108864}
 	Limits StoreLimits `json:"limits,omitzero"`
 
 	// defaults is what holds for a session that does not say.

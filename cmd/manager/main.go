@@ -74,7 +74,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("create the manager: %w", err)
 	}
-	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}); err != nil {
+	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

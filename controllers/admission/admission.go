@@ -1,50 +1,33 @@
 package admission
 
 import (
-	"cmp"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"strings"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 )
-
-// Request is a session that asks to be admitted, and all there is to give.
-type Request struct {
-	// Session is the session that asks.
-	Session *v1alpha1.UploadSession
-	// Store is the store that the session names, nil when there is none.
-	Store *v1alpha1.UploadStore
-	// Sessions are the sessions of that store.
-	Sessions []v1alpha1.UploadSession
-}
 
 // Refusal is why a session may not start.
 type Refusal struct {
 	// Reason is one of the reasons of condition Admitted.
 	Reason string
-	// Message says why, and what to do next.
-	Message string
-	// Final means that waiting can't help.
+	// About says what the session waits for. It stays the same while the session waits for the
+	// same thing, so that what was written once need not be written again with other numbers.
+	About string
+	// Detail says what is needed, what there was, and what to do next.
+	Detail string
+	// Final means that the session ends.
 	Final bool
+	// InDoubt means that an earlier admission may have been written: only another write of the
+	// session, whatever it says, tells for certain.
+	InDoubt bool
 }
 
-// Decide grants what a session asks for, or says why not.
-func Decide(r Request, now time.Time) (v1alpha1.UploadSessionAdmission, *Refusal) {
-	for _, refuses := range rules {
-		if refusal := refuses(r); refusal != nil {
-			return v1alpha1.UploadSessionAdmission{}, refusal
-		}
-	}
-	replica, reserved := leastBusy(r), *r.Session.Spec.SizeBytes
-	return v1alpha1.UploadSessionAdmission{
-		Replica:            replica.Name,
-		Endpoint:           replica.Endpoint,
-		ChunkSizeBytes:     chunkSizeBytes(r),
-		IdleTimeoutSeconds: r.Store.Spec.Defaults.IdleTimeoutSeconds,
-		ReservedBytes:      &reserved,
-		AdmittedTime:       metav1.NewTime(now),
-	}, nil
+// Message is what the condition says.
+func (r *Refusal) Message() string { return r.About + r.Detail }
+
+// ToldBy reports whether a condition tells of the refusal already, if with other numbers.
+func (r *Refusal) ToldBy(reason, message string) bool {
+	return reason == r.Reason && strings.HasPrefix(message, r.About)
 }
 
 // Admitted reports whether a session was ever admitted, and so may have bytes on the volume.
@@ -57,6 +40,17 @@ func Finished(s *v1alpha1.UploadSession) bool {
 	return s.Status.Result.Outcome != "" || !s.Status.CompletionTime.IsZero()
 }
 
+// Holds reports whether a session occupies its replica and its room.
+func Holds(s *v1alpha1.UploadSession) bool {
+	return Admitted(s) && !Finished(s)
+}
+
+// Asks reports whether a session asks to be admitted.
+func Asks(s *v1alpha1.UploadSession) bool {
+	return !Admitted(s) && !Finished(s) && s.DeletionTimestamp.IsZero() &&
+		s.Spec.DesiredState == v1alpha1.DesiredStateActive
+}
+
 // Reserved sums what the admitted sessions that have not ended reserve.
 func Reserved(sessions []v1alpha1.UploadSession) int64 {
 	var sum int64
@@ -66,33 +60,4 @@ func Reserved(sessions []v1alpha1.UploadSession) int64 {
 		}
 	}
 	return sum
-}
-
-// Holds reports whether a session occupies its replica and its room.
-func Holds(s *v1alpha1.UploadSession) bool {
-	return Admitted(s) && !Finished(s)
-}
-
-// leastBusy returns the live replica that holds the fewest sessions, the first
-// by name among equals.
-func leastBusy(r Request) v1alpha1.UploadStoreReplica {
-	load := map[string]int{}
-	for i := range r.Sessions {
-		if Holds(&r.Sessions[i]) {
-			load[r.Sessions[i].Status.Admission.Replica]++
-		}
-	}
-	best := r.Store.Status.Replicas[0]
-	for _, next := range r.Store.Status.Replicas[1:] {
-		if load[next.Name] < load[best.Name] || load[next.Name] == load[best.Name] && next.Name < best.Name {
-			best = next
-		}
-	}
-	return best
-}
-
-// chunkSizeBytes returns the session's own chunk size or the store's default,
-// which the API server always fills in.
-func chunkSizeBytes(r Request) int64 {
-	return cmp.Or(r.Session.Spec.ChunkSizeBytes, r.Store.Spec.Defaults.ChunkSizeBytes)
 }

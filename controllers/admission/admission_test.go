@@ -1,18 +1,20 @@
 package admission
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-func TestDecide(t *testing.T) {
+func TestAsk(t *testing.T) {
 	const never = "" // refused
 	tests := []struct {
 		name    string
@@ -84,17 +86,17 @@ func TestDecide(t *testing.T) {
 		{
 			name:    "a session that lacks one byte waits, and says how many bytes there are",
 			session: asks(401), store: store(1000, "a"), others: sessions(on("a", 600)),
-			replica: never, reason: v1alpha1.ReasonInsufficientSpace, says: `needs 401 bytes and UploadStore "models" has 400 free`,
+			replica: never, reason: v1alpha1.ReasonInsufficientSpace, says: `Waits for room in UploadStore "models": needs 401, 400 of 1000 were free at 2026-11-23T12:00:00Z`,
 		},
 		{
 			name:    "a volume that shrank below what is reserved has nothing free",
 			session: asks(1), store: store(500, "a"), others: sessions(on("a", 600)),
-			replica: never, reason: v1alpha1.ReasonInsufficientSpace, says: "has 0 free",
+			replica: never, reason: v1alpha1.ReasonInsufficientSpace, says: `needs 1, 0 of 500 were free`,
 		},
 		{
 			name:    "sessions that have ended or wait reserve nothing",
 			session: asks(1000), store: store(1000, "a"),
-			others:  sessions(published(on("a", 600)), ended(on("a", 600)), *asks(600)),
+			others:  sessions(published(on("a", 600)), ended(on("a", 600)), later(asks(600))),
 			replica: "a",
 		},
 		{
@@ -119,14 +121,14 @@ func TestDecide(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			grant, refusal := Decide(Request{Session: test.session, Store: test.store, Sessions: test.others}, noon)
+			grant, refusal := ask(test.session, test.store, test.others)
 			if grant.Replica != test.replica {
 				t.Errorf("the session is granted %q, want %q (refusal: %+v)", grant.Replica, test.replica, refusal)
 			}
 			if refusal == nil {
 				refusal = &Refusal{}
 			}
-			if refusal.Reason != test.reason || refusal.Final != test.final || !strings.Contains(refusal.Message, test.says) {
+			if refusal.Reason != test.reason || refusal.Final != test.final || !strings.Contains(refusal.Message(), test.says) {
 				t.Errorf("the refusal is %+v, want reason %q, final %v, a message with %q", *refusal, test.reason, test.final, test.says)
 			}
 		})
@@ -134,7 +136,7 @@ func TestDecide(t *testing.T) {
 }
 
 func TestTheSessionsOwnChunkSizeComesBeforeTheDefault(t *testing.T) {
-	grant, _ := Decide(Request{Session: inChunksOf(8, asks(100)), Store: store(1000, "a")}, noon)
+	grant, _ := ask(inChunksOf(8, asks(100)), store(1000, "a"), nil)
 	if grant.ChunkSizeBytes != 8 {
 		t.Errorf("the chunk size is %d, want 8", grant.ChunkSizeBytes)
 	}
@@ -150,10 +152,33 @@ func TestReserved(t *testing.T) {
 	}
 }
 
+// ask is the answer of a ledger that knows the session, its store and other sessions of it.
+func ask(s *v1alpha1.UploadSession, st *v1alpha1.UploadStore, others []v1alpha1.UploadSession) (v1alpha1.UploadSessionAdmission, *Refusal) {
+	l := NewLedger()
+	if st != nil {
+		l.SetStore(st)
+	}
+	for i := range others {
+		other := &others[i]
+		other.Namespace, other.Name, other.UID = "ml", fmt.Sprint("other-", i), types.UID(fmt.Sprint(i))
+		other.Spec.StoreRef.Name = "models"
+		l.Observe(other)
+	}
+	l.Observe(s)
+	return l.Ask(s, noon)
+}
+
+func later(s *v1alpha1.UploadSession) v1alpha1.UploadSession {
+	s.CreationTimestamp = metav1.NewTime(noon)
+	return *s
+}
+
 func asks(size int64) *v1alpha1.UploadSession {
 	return &v1alpha1.UploadSession{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "llama"},
-		Spec:       v1alpha1.UploadSessionSpec{StoreRef: v1alpha1.StoreReference{Name: "models"}, SizeBytes: &size},
+		Spec: v1alpha1.UploadSessionSpec{
+			StoreRef: v1alpha1.StoreReference{Name: "models"}, SizeBytes: &size, DesiredState: v1alpha1.DesiredStateActive,
+		},
 	}
 }
 

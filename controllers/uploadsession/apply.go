@@ -2,33 +2,54 @@ package uploadsession
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	applyv1alpha1 "github.com/slipway-dev/slipway/api/applyconfiguration/api/v1alpha1"
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/conditions"
 )
+
+// writeWithin bounds the write of a status, and so of an admission. It is less
+// than what lies between the time when a leader that can't renew its Lease
+// stops and the time when the next one starts (10 and 15 seconds after the last
+// renewal), so that no admission of the one comes after the first of the other.
+const writeWithin = 4 * time.Second
 
 // maxNoteBytes is the longest note that the API server takes with an event.
 const maxNoteBytes = 1024
 
 // apply does all the writes of a reconcile. Each of them holds for the session
 // as it was observed or not at all: it carries the UID and the resource version.
-func (r *Reconciler) apply(ctx context.Context, session *v1alpha1.UploadSession, p plan) error {
+// The outcome is that of the status.
+func (r *Reconciler) apply(ctx context.Context, session *v1alpha1.UploadSession, p plan) (admission.Settled, error) {
+	var outcome admission.Settled
 	if p.addFinalizer {
 		if err := r.addFinalizer(ctx, session); err != nil {
-			return fmt.Errorf("add the finalizer: %w", err)
+			return outcome, fmt.Errorf("add the finalizer: %w", err)
 		}
 	}
 	if p.status != nil {
+		observed := session.ResourceVersion
 		if err := r.applyStatus(ctx, session, p.status); err != nil {
-			return fmt.Errorf("apply the session's status: %w", err)
+			outcome = admission.Settled{Lost: !refusedByServer(err), Against: observed}
+			return outcome, fmt.Errorf("apply the session's status: %w", err)
 		}
+		outcome.Version = session.ResourceVersion
 	}
+	return outcome, r.applyRest(ctx, session, p)
+}
+
+// applyRest does what comes after the status.
+func (r *Reconciler) applyRest(ctx context.Context, session *v1alpha1.UploadSession, p plan) error {
 	if p.removeFinalizer {
 		if err := r.removeFinalizer(ctx, session); err != nil {
 			return fmt.Errorf("remove the finalizer: %w", err)
@@ -65,6 +86,8 @@ func (r *Reconciler) removeFinalizer(ctx context.Context, session *v1alpha1.Uplo
 }
 
 func (r *Reconciler) applyStatus(ctx context.Context, session *v1alpha1.UploadSession, status *v1alpha1.UploadSessionStatus) error {
+	ctx, cancel := context.WithTimeout(ctx, writeWithin)
+	defer cancel()
 	desired := configuration(session).WithStatus(statusConfiguration(status))
 	err := r.Client.Status().Apply(ctx, desired, client.FieldOwner(v1alpha1.OperatorFieldManager), client.ForceOwnership)
 	if err != nil {
@@ -72,6 +95,18 @@ func (r *Reconciler) applyStatus(ctx context.Context, session *v1alpha1.UploadSe
 	}
 	session.ResourceVersion = *desired.ResourceVersion
 	return nil
+}
+
+// refusedByServer reports whether an error is the API server's own word that
+// it did not write. Any other one, such as a connection that broke, leaves open
+// whether it did or will.
+func refusedByServer(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= 400 && code < 500 && code != http.StatusRequestTimeout
 }
 
 func configuration(session *v1alpha1.UploadSession) *applyv1alpha1.UploadSessionApplyConfiguration {

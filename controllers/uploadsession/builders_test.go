@@ -7,6 +7,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/admission"
 )
 
 // noon is when the sessions of these tests are admitted, and deleted.
@@ -143,7 +144,16 @@ func maxObject(n int64) func(*v1alpha1.UploadStore) {
 
 // alone is an observation of one session alone in its store.
 func alone(s *v1alpha1.UploadSession, st *v1alpha1.UploadStore) observation {
-	return observation{session: s, store: st, sessions: []v1alpha1.UploadSession{*s}}
+	o := observation{session: s, store: st}
+	if admission.Asks(s) {
+		ledger := admission.NewLedger()
+		ledger.Observe(s)
+		if st != nil {
+			ledger.SetStore(st)
+		}
+		o.granted, o.refusal = ledger.Ask(s, noon)
+	}
+	return o
 }
 
 // replicaAliveUntil adds a Lease that runs out that long after noon.

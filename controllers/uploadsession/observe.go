@@ -20,22 +20,17 @@ type observation struct {
 	session *v1alpha1.UploadSession
 	// store is the session's store, nil when there is none.
 	store *v1alpha1.UploadStore
-	// sessions are the sessions of the store, read for a session that asks to be admitted.
-	sessions []v1alpha1.UploadSession
+	// granted is what the queue grants a session that asks, refusal why it grants nothing.
+	granted v1alpha1.UploadSessionAdmission
+	refusal *admission.Refusal
 	// replicaUntil is when the Lease of the session's replica runs out, zero without a
 	// Lease; read when there is no store to tell whether the replica is alive.
 	replicaUntil time.Time
 }
 
-// asks reports whether the session asks to be admitted now.
-func (o observation) asks() bool {
-	s := o.session
-	return !admission.Admitted(s) && !admission.Finished(s) && s.DeletionTimestamp.IsZero() &&
-		s.Spec.DesiredState == v1alpha1.DesiredStateActive
-}
-
-// observe does all the reads of a reconcile.
-func observe(ctx context.Context, reader client.Reader, key types.NamespacedName) (observation, error) {
+// observe does all the reads of a reconcile. What the queue grants counts until
+// it is told what became of it.
+func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.NamespacedName, now time.Time) (observation, error) {
 	var session v1alpha1.UploadSession
 	if err := reader.Get(ctx, key, &session); err != nil {
 		return observation{}, err
@@ -61,12 +56,12 @@ func observe(ctx context.Context, reader client.Reader, key types.NamespacedName
 		}
 	}
 
-	if o.store != nil && o.asks() {
-		var sessions v1alpha1.UploadSessionList
-		if err := reader.List(ctx, &sessions, client.InNamespace(key.Namespace), client.MatchingFields{v1alpha1.SelectStore: store.Name}); err != nil {
-			return observation{}, fmt.Errorf("list the sessions of the store: %w", err)
+	if admission.Asks(&session) {
+		var known bool
+		// The API server keeps whole seconds.
+		if o.granted, o.refusal, known = queue.ask(&session, now.Truncate(time.Second)); !known {
+			return observation{}, apierrors.NewNotFound(v1alpha1.GroupVersion.WithResource("uploadsessions").GroupResource(), key.Name)
 		}
-		o.sessions = sessions.Items
 	}
 	return o, nil
 }

@@ -1,7 +1,6 @@
 package uploadsession
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +71,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(), store(available(99))),
 			want: expected{
 				admitted: "False InsufficientSpace", ready: "False InsufficientSpace", succeeded: "Unknown InsufficientSpace",
-				says: `needs 100 bytes and UploadStore "models" has 99 free`,
+				says: `Waits for objects in UploadStore "models" to be deleted: needs 100, and the volume would have 99 free`,
 			},
 		},
 		{
@@ -441,9 +440,8 @@ func carriedOut(o observation, p plan, now time.Time) observation {
 	if p.remove {
 		s.DeletionTimestamp = ptr.To(metav1.NewTime(now))
 	}
-	o.session = s
-	if i := slices.IndexFunc(o.sessions, func(other v1alpha1.UploadSession) bool { return other.Name == s.Name }); i >= 0 {
-		o.sessions[i] = *s
-	}
+	replicaUntil := o.replicaUntil
+	o = alone(s, o.store)
+	o.replicaUntil = replicaUntil
 	return o
 }

@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
-	"github.com/slipway-dev/slipway/controllers/admission"
 )
 
 // expiryGrace is how long a replica has to end a session whose deadline passed
@@ -24,7 +23,6 @@ type facts struct {
 	stamp      metav1.Time // now, as the API server keeps it
 	admission  v1alpha1.UploadSessionAdmission
 	expiration time.Time
-	refusal    *admission.Refusal
 }
 
 // standing is how a session stands: what condition Succeeded says of it, and
@@ -95,10 +93,13 @@ func refused(f facts) *standing {
 	case f.refusal == nil:
 		return nil
 	case f.refusal.Final:
-		return f.end(v1alpha1.ReasonExceedsStoreLimits, f.refusal.Message)
-	default:
-		return waits(f.refusal.Reason, f.refusal.Message)
+		return f.end(f.refusal.Reason, f.refusal.Message())
 	}
+	before := meta.FindStatusCondition(f.session.Status.Conditions, v1alpha1.ConditionAdmitted)
+	if before != nil && !f.refusal.InDoubt && f.refusal.ToldBy(before.Reason, before.Message) {
+		return waits(before.Reason, before.Message) // other numbers alone are no news
+	}
+	return waits(f.refusal.Reason, f.refusal.Message())
 }
 
 func storeGone(f facts) *standing {

@@ -29,7 +29,9 @@ func observe(ctx context.Context, reader client.Reader, key types.NamespacedName
 		return observation{}, fmt.Errorf("list the Leases of the store's replicas: %w", err)
 	}
 	var sessions v1alpha1.UploadSessionList
-	if err := reader.List(ctx, &sessions, client.InNamespace(key.Namespace), client.MatchingFields{v1alpha1.SelectStore: key.Name}); err != nil {
+	// They are counted and left as they are.
+	ofStore := client.MatchingFields{v1alpha1.SelectStore: key.Name}
+	if err := reader.List(ctx, &sessions, client.InNamespace(key.Namespace), ofStore, client.UnsafeDisableDeepCopy); err != nil {
 		return observation{}, fmt.Errorf("list the store's sessions: %w", err)
 	}
 	return observation{store: &store, leases: leases.Items, sessions: sessions.Items}, nil

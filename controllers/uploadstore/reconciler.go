@@ -7,6 +7,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -22,6 +23,10 @@ import (
 
 // retryConflictAfter is how long a reconcile whose observation was out of date waits.
 const retryConflictAfter = 100 * time.Millisecond
+
+// countWithin is how long after a change of a session its store's reservedBytes shows it. Nothing
+// is decided by it: what is free is counted from the sessions themselves.
+const countWithin = 5 * time.Second
 
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores,verbs=get;list;watch
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores/status,verbs=get;patch
@@ -42,8 +47,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("uploadstore").
 		For(&v1alpha1.UploadStore{}).
 		Watches(&coordinationv1.Lease{}, handler.EnqueueRequestsFromMapFunc(storeOfLease)).
-		Watches(&v1alpha1.UploadSession{}, handler.EnqueueRequestsFromMapFunc(storeOfSession),
-			builder.WithPredicates(reservationChanges())).
+		Watches(&v1alpha1.UploadSession{}, countLater(), builder.WithPredicates(reservationChanges())).
 		Complete(r)
 }
 
@@ -70,12 +74,21 @@ func storeOfLease(_ context.Context, lease client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: lease.GetNamespace(), Name: store}}}
 }
 
-func storeOfSession(_ context.Context, obj client.Object) []reconcile.Request {
-	session, ok := obj.(*v1alpha1.UploadSession)
-	if !ok {
-		return nil
+// countLater looks at the store of a session some time after the session
+// changed: all changes of that time are one count and one write.
+func countLater() handler.EventHandler {
+	type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	count := func(queue requests, obj client.Object) {
+		if session, ok := obj.(*v1alpha1.UploadSession); ok {
+			store := types.NamespacedName{Namespace: session.Namespace, Name: session.Spec.StoreRef.Name}
+			queue.AddAfter(reconcile.Request{NamespacedName: store}, countWithin)
+		}
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: session.Namespace, Name: session.Spec.StoreRef.Name}}}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, queue requests) { count(queue, e.Object) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue requests) { count(queue, e.ObjectNew) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue requests) { count(queue, e.Object) },
+	}
 }
 
 // reservationChanges lets through what changes how much of a store is

@@ -94,12 +94,13 @@ func (h *heartbeat) tell(err error) {
 func (h *heartbeat) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	// Before the look at the volume: what was published before that time is in what the Lease says.
+	now := h.clock.Now()
 	space, err := h.space(ctx)
 	if err != nil {
 		return err
 	}
 	space.Free -= space.Free % availableStep
-	now := h.clock.Now()
 	if space == h.written && now.Before(h.renewed.Add(h.interval)) {
 		return nil
 	}

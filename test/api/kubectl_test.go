@@ -27,7 +27,7 @@ func (w world) kubectl(args ...string) string {
 func TestSamplesApplyAsTheyAre(t *testing.T) {
 	w := newWorld(t)
 	out := w.kubectl("apply", "--kustomize", "../../config/samples")
-	for _, want := range []string{"uploadstore.uploads.slipway.dev/models created", "uploadsession.uploads.slipway.dev/tokenizer created"} {
+	for _, want := range []string{"uploadstore.uploads.slipway.dev/models created", "uploadsession.uploads.slipway.dev/tokenizer created", "uploadquota.uploads.slipway.dev/team created"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("kubectl apply says %q, want %q", out, want)
 		}
@@ -56,10 +56,40 @@ func TestKubectlGet(t *testing.T) {
 	if got := columns(w.kubectl("get", "upst")); strings.Join(got, " ") != "NAME CLAIM READY ENDPOINT AVAILABLE RESERVED AGE" {
 		t.Errorf("kubectl get upst has columns %v", got)
 	}
-	if out := w.kubectl("get", "slipway", "--output=name"); !strings.Contains(out, "uploadsession") || !strings.Contains(out, "uploadstore") {
-		t.Errorf("the category slipway has %q, want both kinds", out)
+	if out := w.kubectl("get", "slipway", "--output=name"); !strings.Contains(out, "uploadsession") ||
+		!strings.Contains(out, "uploadstore") || !strings.Contains(out, "uploadquota") {
+		t.Errorf("the category slipway has %q, want all kinds", out)
 	}
 	if out := w.kubectl("explain", "upl.spec.sizeBytes"); !strings.Contains(out, "exact size of the object in bytes") {
 		t.Errorf("kubectl explain says %q", out)
+	}
+}
+
+// How much is taken of what there is, as kubectl get resourcequota shows it.
+func TestKubectlGetQuota(t *testing.T) {
+	w := newWorld(t)
+	w.kubectl("apply", "--kustomize", "../../config/samples")
+	w.kubectl("patch", "upq", "team", "--subresource=status", "--type=merge", "--patch",
+		`{"status": {"summary": "activeSessions: 3/20, reservedBytes: 120/1099511627776"}}`)
+	lines := strings.Split(w.kubectl("get", "upq"), "\n")
+	if got := strings.Join(strings.Fields(lines[0]), " "); got != "NAME STORE USED EXCEEDED AGE" {
+		t.Errorf("kubectl get upq has columns %q", got)
+	}
+	if !strings.Contains(lines[1], "activeSessions: 3/20, reservedBytes: 120/1099511627776   Queue") {
+		t.Errorf("kubectl get upq shows %q", lines[1])
+	}
+}
+
+// Whose sessions they are can be asked for.
+func TestKubectlGetByOwner(t *testing.T) {
+	w := newWorld(t)
+	for _, owner := range []string{"alice", "bob"} {
+		if err := w.Create(w.Context(), w.make("UploadSession", session.set("owner", owner))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := w.kubectl("get", "upl", "--field-selector=spec.owner=alice", "--output=jsonpath={.items[*].spec.owner}")
+	if out != "alice" {
+		t.Errorf("the sessions of alice are those of %q", out)
 	}
 }

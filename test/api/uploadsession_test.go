@@ -100,6 +100,11 @@ func TestUploadSessionSpec(t *testing.T) {
 		{name: "complete by itself", path: "completion", value: "Automatic"},
 		{name: "another completion", path: "completion", value: "Never", words: "Unsupported value"},
 
+		{name: "an owner", path: "owner", value: "system:serviceaccount:ml:trainer"},
+		{name: "no owner", path: "owner", value: "", words: "at least 1 chars"},
+		{name: "the longest owner", path: "owner", value: strings.Repeat("a", 512)},
+		{name: "an owner that is too long", path: "owner", value: strings.Repeat("a", 513), words: "Too long"},
+
 		{name: "attributes", path: "attributes", value: map[string]any{"license": "apache-2.0", "Model_1.x": ""}},
 		{name: "as many attributes as there may be", path: "attributes", value: many(16)},
 		{name: "too many attributes", path: "attributes", value: many(17), words: "must have at most 16 items"},
@@ -182,7 +187,7 @@ func TestUploadSessionDefaults(t *testing.T) {
 // field is skipped when the field comes or goes, so both are tried.
 func TestUploadSessionUpdates(t *testing.T) {
 	w := newWorld(t)
-	full := session.set("chunkSizeBytes", int64(16<<20)).set("digest", someDigest).set("digestAlgorithm", "SHA256").
+	full := session.set("chunkSizeBytes", int64(16<<20)).set("owner", "alice").set("digest", someDigest).set("digestAlgorithm", "SHA256").
 		set("attributes", map[string]any{"a": "b"}).set("idleTimeoutSeconds", int64(60)).set("ttlSecondsAfterFinished", int64(60))
 	for _, test := range []struct {
 		name  string
@@ -205,6 +210,9 @@ func TestUploadSessionUpdates(t *testing.T) {
 		{name: "the algorithm does not come", from: session, path: "digestAlgorithm", value: "SHA256", words: "digestAlgorithm is immutable"},
 		{name: "the conflict policy stays", from: full, path: "conflictPolicy", value: "Replace", words: "conflictPolicy is immutable"},
 		{name: "the completion stays", from: full, path: "completion", value: "Explicit", words: "completion is immutable"},
+		{name: "the owner stays", from: full, path: "owner", value: "bob", words: "owner is immutable"},
+		{name: "the owner does not go", from: full, path: "owner", words: "owner is immutable"},
+		{name: "the owner does not come", from: session, path: "owner", value: "bob", words: "owner is immutable"},
 		{name: "the attributes stay", from: full, path: "attributes.a", value: "c", words: "attributes are immutable"},
 		{name: "the attributes do not go", from: full, path: "attributes", words: "attributes are immutable"},
 		{name: "the attributes do not come", from: session, path: "attributes", value: map[string]any{"a": "b"}, words: "attributes are immutable"},

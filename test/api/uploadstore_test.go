@@ -35,6 +35,9 @@ func TestUploadStoreSpec(t *testing.T) {
 		{name: "objects that are too large", path: "limits", value: map[string]any{"maxObjectBytes": int64(1<<47 + 1)}, words: "less than or equal to"},
 		{name: "no chunk at all", path: "limits", value: map[string]any{"maxChunkBytes": int64(0)}, words: "greater than or equal to 1"},
 		{name: "chunks that are too large", path: "limits", value: map[string]any{"maxChunkBytes": int64(1<<30 + 1)}, words: "less than or equal to"},
+		{name: "the whole volume is for sessions", path: "limits", value: map[string]any{"minFreeBytes": int64(0)}},
+		{name: "a reserve of less than nothing", path: "limits", value: map[string]any{"minFreeBytes": int64(-1)}, words: "greater than or equal to 0"},
+		{name: "a reserve that is too large", path: "limits", value: map[string]any{"minFreeBytes": int64(1<<47 + 1)}, words: "less than or equal to"},
 		{name: "the default chunk is within the limit", path: "limits", value: map[string]any{"maxChunkBytes": int64(1 << 20)}, words: "must not exceed limits.maxChunkBytes"},
 		{name: "a default chunk size", path: "defaults", value: map[string]any{"chunkSizeBytes": int64(1)}},
 		{name: "a default chunk size of nothing", path: "defaults", value: map[string]any{"chunkSizeBytes": int64(0)}, words: "greater than or equal to 1"},
@@ -84,7 +87,7 @@ func TestUploadStoreDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]int64{
-		"limits.maxChunkBytes": 64 << 20, "defaults.chunkSizeBytes": 16 << 20, "defaults.idleTimeoutSeconds": 3600,
+		"limits.maxChunkBytes": 64 << 20, "limits.minFreeBytes": 64 << 20, "defaults.chunkSizeBytes": 16 << 20, "defaults.idleTimeoutSeconds": 3600,
 	} {
 		if got, _, _ := unstructured.NestedInt64(created.Object, append([]string{"spec"}, strings.Split(path, ".")...)...); got != want {
 			t.Errorf("%s is %d, want %d", path, got, want)

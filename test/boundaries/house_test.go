@@ -30,9 +30,10 @@ var house = []room{
 	// The operator: a room for each kind, which do not know each other, what they
 	// share, and the wiring of all. It never meets the dataplane.
 	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
+	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadstore", rooms: operator, libraries: kubernetes},
-	{path: "controllers/admission", rooms: []string{"api/..."}, libraries: []string{"k8s.io/apimachinery"}},
+	{path: "controllers/admission", rooms: []string{"api/..."}, libraries: []string{"k8s.io/apimachinery", "k8s.io/utils/ptr"}},
 	{path: "controllers/conditions", rooms: []string{"api/..."}, libraries: []string{
 		"k8s.io/apimachinery",
 		"k8s.io/client-go/applyconfigurations/meta",

@@ -53,7 +53,7 @@ var _ = Describe("Admission", func() {
 		w.step(ctx, first)
 		w.step(ctx, second)
 		Expect(second).To(showing("False InsufficientSpace", "False InsufficientSpace", "Unknown InsufficientSpace"))
-		Expect(message(second.Status.Conditions, v1alpha1.ConditionSucceeded)).To(ContainSubstring("needs 100 bytes and UploadStore \"models\" has 99 free"))
+		Expect(message(second.Status.Conditions, v1alpha1.ConditionSucceeded)).To(ContainSubstring("Waits for room in UploadStore \"models\": needs 100, 99 of 1000 were free at"))
 
 		report(ctx, first, w.abortion(v1alpha1.ReasonAborted))
 		w.step(ctx, second)

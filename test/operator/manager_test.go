@@ -15,6 +15,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers"
+	"github.com/slipway-dev/slipway/test/controlplane"
 )
 
 // lag makes the manager's cache show sessions late, as that of a busy cluster
@@ -36,7 +37,7 @@ var _ = Describe("The manager", func() {
 		options.Controller.SkipNameValidation = ptr.To(true) // each spec has a manager of its own
 		mgr, err := ctrl.NewManager(operatorConfig, options)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(controllers.SetupWithManager(ctx, mgr, w.clock)).To(Succeed())
+		Expect(controllers.SetupWithManager(ctx, mgr, w.clock, w.namespace)).To(Succeed())
 
 		running, stop := context.WithCancel(context.Background())
 		stopped := make(chan error)
@@ -77,6 +78,9 @@ var _ = Describe("The manager", func() {
 		}
 		report(ctx, s, w.publication())
 		becomes(ctx, s, v1alpha1.ReasonPublished)
+		By("counting the published object until the replica has looked at its volume again")
+		w.pass(time.Second)
+		w.heartbeat(ctx, replicaName, 1000)
 		becomes(ctx, next, v1alpha1.ReasonUploading)
 
 		By("telling how it ended, once")
@@ -110,5 +114,66 @@ var _ = Describe("The manager", func() {
 			return count
 		}
 		Eventually(ctx, standing).Should(Equal(map[string]int{"Unknown Uploading": 3, "Unknown InsufficientSpace": 7}))
+	})
+
+	It("wakes who waits, and nobody else, when a quota or a session changes", func(ctx SpecContext) {
+		const all = 12
+		q := w.createQuota(ctx, "team", activeSessions(2))
+		w.createStore(ctx)
+		w.heartbeat(ctx, replicaName, 100_000)
+		s := w.inOrder(ctx, all)
+		count := func() int {
+			n := 0
+			for _, one := range s {
+				if one.Name == "" {
+					continue // gone
+				}
+				w.refresh(ctx, one)
+				if one.Status.Admission.Replica != "" && one.Status.CompletionTime.IsZero() {
+					n++
+				}
+			}
+			return n
+		}
+		Eventually(ctx, count).Should(Equal(2))
+		for _, one := range s[2:] {
+			becomes(ctx, one, v1alpha1.ReasonQuotaExceeded)
+		}
+		Expect(s[0].Status.Admission.Replica).NotTo(BeEmpty(), "the first go first")
+		Expect(s[1].Status.Admission.Replica).NotTo(BeEmpty())
+
+		By("a result")
+		report(ctx, s[0], w.abortion(v1alpha1.ReasonAborted))
+		becomes(ctx, s[2], v1alpha1.ReasonUploading)
+		By("a deletion")
+		Expect(user.Delete(ctx, s[1])).To(Succeed())
+		report(ctx, s[1], w.abortion(v1alpha1.ReasonDeleted))
+		becomes(ctx, s[3], v1alpha1.ReasonUploading)
+		By("a session that waits, and goes")
+		w.change(ctx, s[4], func(spec *v1alpha1.UploadSessionSpec) { spec.DesiredState = v1alpha1.DesiredStateCancelled })
+		becomes(ctx, s[4], v1alpha1.ReasonCancelled)
+		By("a higher limit")
+		w.changeQuota(ctx, q, func(spec *v1alpha1.UploadQuotaSpec) { spec.Hard.ActiveSessions = ptr.To[int32](4) })
+		becomes(ctx, s[6], v1alpha1.ReasonUploading)
+		Expect(count()).To(Equal(4))
+		By("showing what is taken")
+		Eventually(ctx, func() string {
+			Expect(user.Get(ctx, w.key("team"), q)).To(Succeed())
+			return q.Status.Summary
+		}).Should(Equal("activeSessions: 4/4"))
+		By("no limit")
+		Expect(user.Delete(ctx, q)).To(Succeed())
+		Eventually(ctx, count).Should(Equal(all - 3))
+
+		By("writing of each what is needed and no more: the wait, the finalizer, the admission")
+		writes := map[string]int{}
+		list, err := plane.Writes(ctx, controlplane.Filter{User: operatorUser, Namespace: w.namespace, Resource: "uploadsessions"})
+		Expect(err).NotTo(HaveOccurred())
+		for _, one := range list {
+			writes[one.Name]++
+		}
+		for _, one := range s[5:] {
+			Expect(writes[one.Name]).To(BeNumerically("<=", 3), one.Name)
+		}
 	})
 })

@@ -41,6 +41,7 @@ type world struct {
 	sessions  *uploadsession.Reconciler
 	stores    *uploadstore.Reconciler
 	events    chan string
+	created   int // sessions
 }
 
 func newWorld(ctx context.Context) *world {
@@ -68,6 +69,8 @@ func (w *world) key(name string) client.ObjectKey {
 // step reconciles a session once and returns when it wants to be looked at again.
 func (w *world) step(ctx context.Context, s *v1alpha1.UploadSession) time.Duration {
 	GinkgoHelper()
+	// A new queue is a new leader: what it knows it reads from the API server.
+	w.sessions.Queue = uploadsession.NewQueue(operator, w.namespace)
 	result, err := w.sessions.Reconcile(ctx, ctrl.Request{NamespacedName: w.key(s.Name)})
 	Expect(err).NotTo(HaveOccurred())
 	w.refresh(ctx, s)
@@ -92,8 +95,10 @@ func (w *world) refresh(ctx context.Context, s *v1alpha1.UploadSession) {
 
 func (w *world) createSession(ctx context.Context, changes ...func(*v1alpha1.UploadSession)) *v1alpha1.UploadSession {
 	GinkgoHelper()
+	// Several are created in one second, in which the name decides who was first.
+	w.created++
 	s := &v1alpha1.UploadSession{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, GenerateName: "llama-"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprintf("llama-%03d", w.created)},
 		Spec: v1alpha1.UploadSessionSpec{
 			StoreRef:  v1alpha1.StoreReference{Name: storeName},
 			Key:       "llama/model.gguf",
@@ -114,6 +119,7 @@ func (w *world) createStore(ctx context.Context, changes ...func(*v1alpha1.Uploa
 		Spec: v1alpha1.UploadStoreSpec{
 			Volume:    v1alpha1.VolumeSource{ClaimName: storeName},
 			Dataplane: v1alpha1.DataplaneSpec{Mode: v1alpha1.DataplaneModeSidecar},
+			Limits:    v1alpha1.StoreLimits{MinFreeBytes: ptr.To[int64](0)},
 		},
 	}
 	for _, change := range changes {

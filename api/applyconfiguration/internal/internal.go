@@ -43,6 +43,8 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.DigestAlgorithm
   scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.QuotaExceededPolicy
+  scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.StoreDefaults
   map:
     fields:
@@ -64,6 +66,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxObjectBytes
       type:
         scalar: numeric
+    - name: minFreeBytes
+      type:
+        scalar: numeric
+      default: 67108864
 - name: com.github.slipway-dev.slipway.api.v1alpha1.StoreReference
   map:
     fields:
@@ -72,6 +78,85 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadOutcome
   scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuota
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaSpec
+    - name: status
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaStatus
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaHard
+  map:
+    fields:
+    - name: activeSessions
+      type:
+        scalar: numeric
+    - name: activeSessionsPerOwner
+      type:
+        scalar: numeric
+    - name: objectBytes
+      type:
+        scalar: numeric
+    - name: reservedBytes
+      type:
+        scalar: numeric
+    - name: reservedBytesPerOwner
+      type:
+        scalar: numeric
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaSpec
+  map:
+    fields:
+    - name: hard
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaHard
+    - name: onExceeded
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.QuotaExceededPolicy
+      default: Queue
+    - name: storeRef
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.StoreReference
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaStatus
+  map:
+    fields:
+    - name: hard
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaHard
+    - name: observedGeneration
+      type:
+        scalar: numeric
+    - name: summary
+      type:
+        scalar: string
+    - name: used
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaUsed
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaUsed
+  map:
+    fields:
+    - name: activeSessions
+      type:
+        scalar: numeric
+    - name: activeSessionsPerOwner
+      type:
+        scalar: numeric
+    - name: reservedBytes
+      type:
+        scalar: numeric
+    - name: reservedBytesPerOwner
+      type:
+        scalar: numeric
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadSession
   map:
     fields:
@@ -195,6 +280,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: key
       type:
         scalar: string
+    - name: owner
+      type:
+        scalar: string
     - name: sizeBytes
       type:
         scalar: numeric
@@ -280,6 +368,7 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.StoreLimits
       default:
         maxChunkBytes: 67108864
+        minFreeBytes: 67108864
     - name: volume
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.VolumeSource

@@ -14,6 +14,10 @@ type StoreLimitsApplyConfiguration struct {
 	MaxObjectBytes *int64 `json:"maxObjectBytes,omitempty"`
 	// maxChunkBytes is the largest chunk size in bytes, from 1 byte to 1 GiB. Default 64 MiB.
 	MaxChunkBytes *int64 `json:"maxChunkBytes,omitempty"`
+	// minFreeBytes is how much of the volume no session may reserve, from 0 to 2^47 (128 TiB):
+	// the room for what the filesystem and the sessions' own records take beside the objects.
+	// Default 64 MiB.
+	MinFreeBytes *int64 `json:"minFreeBytes,omitempty"`
 }
 
 // StoreLimitsApplyConfiguration constructs a declarative configuration of the StoreLimits type for use with
@@ -35,5 +39,13 @@ func (b *StoreLimitsApplyConfiguration) WithMaxObjectBytes(value int64) *StoreLi
 // If called multiple times, the MaxChunkBytes field is set to the value of the last call.
 func (b *StoreLimitsApplyConfiguration) WithMaxChunkBytes(value int64) *StoreLimitsApplyConfiguration {
 	b.MaxChunkBytes = &value
+	return b
+}
+
+// WithMinFreeBytes sets the MinFreeBytes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MinFreeBytes field is set to the value of the last call.
+func (b *StoreLimitsApplyConfiguration) WithMinFreeBytes(value int64) *StoreLimitsApplyConfiguration {
+	b.MinFreeBytes = &value
 	return b
 }

@@ -39,6 +39,11 @@ type UploadSessionSpecApplyConfiguration struct {
 	// completion says what starts verification and publication: Automatic (the default), as
 	// soon as every chunk is held, or Explicit, the client's complete call. Immutable.
 	Completion *apiv1alpha1.CompletionMode `json:"completion,omitempty"`
+	// owner is whose session it is, as the API server names its users, of 1 to 512 characters. The
+	// limits for each owner of an UploadQuota count by it; all sessions of a namespace without one
+	// count as one owner. The policies of config/policy write it at creation and let nobody choose
+	// another; without them whoever creates the session does. Immutable.
+	Owner *string `json:"owner,omitempty"`
 	// attributes are kept with the object: at most 16 pairs, keys of 1 to 63 letters, digits,
 	// '.', '_' and '-', values of at most 256 characters. Immutable.
 	Attributes map[string]apiv1alpha1.AttributeValue `json:"attributes,omitempty"`
@@ -124,6 +129,14 @@ func (b *UploadSessionSpecApplyConfiguration) WithConflictPolicy(value apiv1alph
 // If called multiple times, the Completion field is set to the value of the last call.
 func (b *UploadSessionSpecApplyConfiguration) WithCompletion(value apiv1alpha1.CompletionMode) *UploadSessionSpecApplyConfiguration {
 	b.Completion = &value
+	return b
+}
+
+// WithOwner sets the Owner field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Owner field is set to the value of the last call.
+func (b *UploadSessionSpecApplyConfiguration) WithOwner(value string) *UploadSessionSpecApplyConfiguration {
+	b.Owner = &value
 	return b
 }
 

@@ -1,0 +1,214 @@
+package admission
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+// door is where a session is on its way: who has passed a door is kept what it
+// needs there while it waits at a later one.
+type door int
+
+const (
+	ofOwner door = iota
+	ofStore
+	ofNamespace
+	doors
+)
+
+// limit is one bound that sessions share, as it stands in one round.
+type limit struct {
+	door door
+	// counts is the name of what is counted, as in spec.hard; empty for the room on a volume.
+	counts string
+	bytes  bool // or sessions
+	// quota names the UploadQuota; empty for the room on a volume.
+	quota   string
+	store   string // of the room on a volume
+	rejects bool
+
+	hard int64
+	held int64
+	// kept is for sessions that come before the one that is asked about.
+	kept int64
+	// blocked means that a session before it waits for this limit.
+	blocked bool
+}
+
+func (l *limit) needs(e *entry) int64 {
+	if l.bytes {
+		return e.sizeBytes
+	}
+	return 1
+}
+
+func (l *limit) free() int64 { return max(0, l.hard-l.held-l.kept) }
+
+func (l *limit) lacks(e *entry) bool { return l.needs(e) > l.free() }
+
+// about says what a session waits for.
+func (l *limit) about() string {
+	if l.quota == "" {
+		return fmt.Sprintf("Waits for room in UploadStore %q: ", l.store)
+	}
+	return fmt.Sprintf("Waits for %s of UploadQuota %q: ", l.counts, l.quota)
+}
+
+func (l *limit) reason() string {
+	if l.quota == "" {
+		return v1alpha1.ReasonInsufficientSpace
+	}
+	return v1alpha1.ReasonQuotaExceeded
+}
+
+// waits is the refusal of a session whose turn comes when others end.
+func (l *limit) waits(e *entry, behind bool, now time.Time) *Refusal {
+	r := &Refusal{Reason: l.reason(), About: l.about()}
+	earlier := ""
+	if behind {
+		earlier = "earlier sessions wait for it too, "
+	}
+	cure := "or the quota is raised"
+	if l.quota == "" {
+		cure = "or objects are deleted"
+	}
+	r.Detail = fmt.Sprintf("needs %d, %s%d of %d were free at %s; it starts in its turn when other sessions end %s.",
+		l.needs(e), earlier, l.free(), l.hard, now.UTC().Format(time.RFC3339), cure)
+	return r
+}
+
+// impossible is the refusal of a session that the limit could not hold alone.
+func (l *limit) impossible(e *entry) *Refusal {
+	if l.quota == "" {
+		return &Refusal{
+			Reason: v1alpha1.ReasonInsufficientSpace,
+			About:  fmt.Sprintf("Waits for objects in UploadStore %q to be deleted: ", l.store),
+			Detail: fmt.Sprintf("needs %d, and the volume would have %d free with no session; others don't wait for it.", e.sizeBytes, l.hard),
+		}
+	}
+	return &Refusal{
+		Reason: v1alpha1.ReasonQuotaExceeded,
+		About:  fmt.Sprintf("Waits for UploadQuota %q to be raised: ", l.quota),
+		Detail: fmt.Sprintf("needs %d of %s, and the quota allows %d in all; others don't wait for it.", l.needs(e), l.counts, l.hard),
+	}
+}
+
+// rejection is the end of a session at a limit that does not queue.
+func (l *limit) rejection(e *entry) *Refusal {
+	return &Refusal{
+		Reason: v1alpha1.ReasonQuotaRejected, Final: true,
+		Detail: fmt.Sprintf("UploadQuota %q rejects what it has no room for: the session needs %d of %s, and %d of %d are free. "+
+			"Create it again when others have ended, or raise the quota.", l.quota, l.needs(e), l.counts, l.free(), l.hard),
+	}
+}
+
+// limits returns the limits of a line in the order of the doors. Lines that
+// share a limit share it here.
+func (r *round) limits(of line) []*limit {
+	if known, ok := r.byLine[of]; ok {
+		return known
+	}
+	var list []*limit
+	add := func(key limitKey, build limit) {
+		l, ok := r.byKey[key]
+		if !ok {
+			l = &build
+			r.byKey[key] = l
+		}
+		list = append(list, l)
+	}
+	b := r.book
+	for _, name := range r.quotas {
+		q := b.quotas[name].Spec
+		if !counts(q, of.store) {
+			continue
+		}
+		all, own, where := b.all, b.ofOwner[of.owner], ofNamespace
+		if q.StoreRef.Name != "" {
+			all, own, where = b.ofStore[of.store], b.heldBy(of), ofStore
+		}
+		rejects := q.OnExceeded == v1alpha1.QuotaExceededPolicyReject
+		for _, bound := range []struct {
+			counts string
+			door   door
+			hard   *int64
+			held   int64
+			bytes  bool
+			owner  string
+		}{
+			{"activeSessionsPerOwner", ofOwner, wide(q.Hard.ActiveSessionsPerOwner), own.sessions, false, of.owner},
+			{"reservedBytesPerOwner", ofOwner, q.Hard.ReservedBytesPerOwner, own.bytes, true, of.owner},
+			{"activeSessions", where, wide(q.Hard.ActiveSessions), all.sessions, false, ""},
+			{"reservedBytes", where, q.Hard.ReservedBytes, all.bytes, true, ""},
+		} {
+			if bound.hard != nil {
+				add(limitKey{quota: name, counts: bound.counts, owner: bound.owner}, limit{
+					door: bound.door, counts: bound.counts, bytes: bound.bytes, quota: name, rejects: rejects,
+					hard: *bound.hard, held: bound.held,
+				})
+			}
+		}
+	}
+	if store := b.stores[of.store]; store != nil {
+		add(limitKey{store: of.store}, limit{
+			door: ofStore, bytes: true, store: of.store, hard: b.room(store), held: b.ofStore[of.store].bytes + b.unsettled(of.store),
+		})
+	}
+	slices.SortStableFunc(list, func(a, b *limit) int { return cmp.Compare(a.door, b.door) })
+	r.byLine[of] = list
+	return list
+}
+
+// counts reports whether a quota counts the sessions of a store.
+func counts(q v1alpha1.UploadQuotaSpec, store string) bool {
+	return q.StoreRef.Name == "" || q.StoreRef.Name == store
+}
+
+func (b *book) heldBy(of line) tally {
+	if st := b.lines[of]; st != nil {
+		return st.held
+	}
+	return tally{}
+}
+
+type limitKey struct{ quota, store, counts, owner string }
+
+// room is what the volume could hold of sessions if none were staged: the
+// least that its replicas report, above the reserve.
+func (b *book) room(store *v1alpha1.UploadStore) int64 {
+	var available int64
+	if store.Status.AvailableBytes != nil {
+		available = *store.Status.AvailableBytes
+	}
+	for _, replica := range store.Status.Replicas {
+		if report, ok := b.reports[replica.Name]; ok && report.Store == store.Name {
+			available = min(available, report.AvailableBytes)
+		}
+	}
+	return max(0, available-ptr.Deref(store.Spec.Limits.MinFreeBytes, 0))
+}
+
+// unsettled is the bytes of published objects that count as available still.
+func (b *book) unsettled(store string) int64 {
+	var sum int64
+	for _, s := range b.settling {
+		if s.store == store {
+			sum += s.bytes
+		}
+	}
+	return sum
+}
+
+func wide(n *int32) *int64 {
+	if n == nil {
+		return nil
+	}
+	w := int64(*n)
+	return &w
+}

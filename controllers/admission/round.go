@@ -1,0 +1,273 @@
+package admission
+
+import (
+	"container/heap"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+// verdict is what a round says of a session.
+type verdict struct {
+	// refusal is nil when the session may start.
+	refusal *Refusal
+	// lineWaits means that those of the same line wait as well, behind it.
+	lineWaits bool
+	// at is the limit that the session waits for, nil when it is none.
+	at *limit
+}
+
+// round goes through the sessions of a namespace that ask, in order, and gives
+// each what is left. Of sessions that are bound by the same limits, those after
+// one that waits need no look.
+type round struct {
+	book   *book
+	now    time.Time
+	quotas []string // by name
+	next   lineHeap
+	byLine map[line][]*limit
+	byKey  map[limitKey]*limit
+	// stuck is how the first session of a line waits.
+	stuck map[line]verdict
+}
+
+func newRound(b *book, now time.Time) *round {
+	r := &round{
+		book: b, now: now, quotas: slices.Sorted(maps.Keys(b.quotas)),
+		byLine: map[line][]*limit{}, byKey: map[limitKey]*limit{}, stuck: map[line]verdict{},
+	}
+	for _, st := range b.lines {
+		if len(st.asking) > 0 {
+			r.next = append(r.next, st.asking)
+		}
+	}
+	heap.Init(&r.next)
+	return r
+}
+
+// step judges the next session that comes before the one given, if any; nil when there is none.
+func (r *round) step(before *entry) (*entry, verdict) {
+	if len(r.next) == 0 || before != nil && inOrder(r.next[0][0], before) >= 0 {
+		return nil, verdict{}
+	}
+	e := r.next[0][0]
+	v := r.judge(e)
+	if v.lineWaits {
+		r.stuck[e.line] = v
+	}
+	if r.next[0] = r.next[0][1:]; v.lineWaits || len(r.next[0]) == 0 {
+		heap.Pop(&r.next)
+	} else {
+		heap.Fix(&r.next, 0)
+	}
+	return e, v
+}
+
+// judge says how a session stands when all before it have been judged, and
+// takes what it gets or is kept for it.
+func (r *round) judge(e *entry) verdict {
+	for _, refuses := range rules {
+		if refusal := refuses(r, e); refusal != nil {
+			return verdict{refusal: refusal, lineWaits: ofLine(refusal)}
+		}
+	}
+	limits := r.limits(e.line)
+	if refusal := rejected(limits, e); refusal != nil {
+		return verdict{refusal: refusal}
+	}
+	for _, l := range limits {
+		if l.needs(e) > l.hard {
+			return verdict{refusal: l.impossible(e)}
+		}
+	}
+	for d := range doors {
+		var lacking []*limit
+		for _, l := range limits {
+			if l.door != d || !l.blocked && !l.lacks(e) {
+				continue
+			}
+			if l.blocked {
+				return verdict{refusal: l.waits(e, true, r.now), lineWaits: true, at: l}
+			}
+			lacking = append(lacking, l)
+		}
+		if len(lacking) > 0 {
+			v := verdict{refusal: lacking[0].waits(e, false, r.now), lineWaits: true, at: lacking[0]}
+			keep(limits, d, e)
+			for _, l := range lacking {
+				l.blocked = true
+			}
+			return v
+		}
+	}
+	keep(limits, doors, e)
+	return verdict{}
+}
+
+// behind says how a session stands whose line waits already.
+func (r *round) behind(e *entry, first verdict) *Refusal {
+	if first.at == nil {
+		return first.refusal
+	}
+	for _, refuses := range rules {
+		if refusal := refuses(r, e); refusal != nil {
+			return refusal
+		}
+	}
+	limits := r.limits(e.line)
+	if refusal := rejected(limits, e); refusal != nil {
+		return refusal
+	}
+	for _, l := range limits {
+		if l.needs(e) > l.hard {
+			return l.impossible(e)
+		}
+	}
+	return first.at.waits(e, true, r.now)
+}
+
+// ofLine reports whether a refusal is one of the store, and so of all that name it.
+func ofLine(refusal *Refusal) bool {
+	return refusal.Reason == v1alpha1.ReasonStoreNotFound || refusal.Reason == v1alpha1.ReasonStoreNotReady
+}
+
+// rejected asks the limits that don't queue first: who would be rejected in
+// the end need not wait for it.
+func rejected(limits []*limit, e *entry) *Refusal {
+	for _, l := range limits {
+		if l.rejects && l.lacks(e) {
+			return l.rejection(e)
+		}
+	}
+	return nil
+}
+
+// keep sets aside what a session needs of the limits up to a door.
+func keep(limits []*limit, upTo door, e *entry) {
+	for _, l := range limits {
+		if l.door <= upTo {
+			l.kept += l.needs(e)
+		}
+	}
+}
+
+// Ask decides whether a session may start now. What is granted counts from now
+// on, until Settle tells what became of it. A session that is not known, or
+// does not ask, is neither granted nor refused anything.
+func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadSessionAdmission, *Refusal) {
+	e := l.find(s)
+	if e == nil || !e.asks {
+		return v1alpha1.UploadSessionAdmission{}, nil
+	}
+	b := l.book(s.Namespace)
+	b.take(e)
+	defer b.put(e)
+	earlier := e.assumed
+	e.assumed = nil // while it is asked about
+
+	r := newRound(b, now)
+	for {
+		if other, _ := r.step(e); other == nil {
+			break
+		}
+	}
+	var refusal *Refusal
+	if first, waits := r.stuck[e.line]; waits {
+		refusal = r.behind(e, first)
+	} else {
+		refusal = r.judge(e).refusal
+	}
+	if refusal != nil {
+		// A write whose outcome is not known may be there all the same. Any other write settles it.
+		if e.assumed = earlier; earlier != nil && !refusal.Final {
+			refusal.InDoubt = true
+			refusal.Detail += fmt.Sprintf(" (Written again at %s, because an answer of the API server was lost.)", now.UTC().Format(time.RFC3339))
+		}
+		return v1alpha1.UploadSessionAdmission{}, refusal
+	}
+	store := b.stores[e.line.store]
+	replica, reserved := b.leastBusy(store), e.sizeBytes
+	e.assumed = &assumed{holding: holding{replica: replica.Name, bytes: reserved}, writing: true}
+	if earlier != nil {
+		e.assumed.until = earlier.until
+	}
+	return v1alpha1.UploadSessionAdmission{
+		Replica:            replica.Name,
+		Endpoint:           replica.Endpoint,
+		ChunkSizeBytes:     chunkSize(store, e),
+		IdleTimeoutSeconds: store.Spec.Defaults.IdleTimeoutSeconds,
+		ReservedBytes:      &reserved,
+		AdmittedTime:       metav1.NewTime(now),
+	}, nil
+}
+
+// leastBusy returns the live replica that holds the fewest sessions, the first
+// by name among equals.
+func (b *book) leastBusy(store *v1alpha1.UploadStore) v1alpha1.UploadStoreReplica {
+	best := store.Status.Replicas[0]
+	for _, next := range store.Status.Replicas[1:] {
+		if b.load[next.Name] < b.load[best.Name] || b.load[next.Name] == b.load[best.Name] && next.Name < best.Name {
+			best = next
+		}
+	}
+	return best
+}
+
+// Look lists the sessions of a namespace to be looked at again: those that may
+// start or must end, and those whose status tells of something else than what
+// they wait for now. Of each kind there are at most as many as given, of those
+// that stand behind others at most so many more; more tells that there are more of these.
+func (l *Ledger) Look(namespace string, now time.Time, most, behind int) (names []string, more bool) {
+	b := l.books[namespace]
+	if b == nil {
+		return nil, false
+	}
+	r := newRound(b, now)
+	for len(names) < most {
+		e, v := r.step(nil)
+		if e == nil {
+			break
+		}
+		if v.refusal == nil || v.refusal.Final || !e.shows(v.refusal) {
+			names = append(names, e.name)
+		}
+	}
+	for of, first := range r.stuck {
+		for _, e := range b.lines[of].asking {
+			// The first sight of a session is an event of its own.
+			if e.reason == "" || e.shows(first.refusal) || e.shows(r.behind(e, first)) {
+				continue
+			}
+			if behind--; behind < 0 {
+				return names, true
+			}
+			names = append(names, e.name)
+		}
+	}
+	return names, false
+}
+
+// shows reports whether the status of a session tells of a refusal already.
+func (e *entry) shows(refusal *Refusal) bool { return refusal.ToldBy(e.reason, e.message) }
+
+type lineHeap [][]*entry
+
+func (h lineHeap) Len() int           { return len(h) }
+func (h lineHeap) Less(i, j int) bool { return inOrder(h[i][0], h[j][0]) < 0 }
+func (h lineHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push appends a line; the argument is one of container/heap's.
+func (h *lineHeap) Push(x any) { *h = append(*h, x.([]*entry)) }
+
+// Pop removes the last line.
+func (h *lineHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}

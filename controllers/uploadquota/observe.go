@@ -1,0 +1,31 @@
+package uploadquota
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+// observation is all that is known of a quota at one time.
+type observation struct {
+	quota *v1alpha1.UploadQuota
+	// sessions are those of the namespace. They belong to the cache.
+	sessions []v1alpha1.UploadSession
+}
+
+// observe does all the reads of a reconcile.
+func observe(ctx context.Context, reader client.Reader, key types.NamespacedName) (observation, error) {
+	var quota v1alpha1.UploadQuota
+	if err := reader.Get(ctx, key, &quota); err != nil {
+		return observation{}, err
+	}
+	var sessions v1alpha1.UploadSessionList
+	if err := reader.List(ctx, &sessions, client.InNamespace(key.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return observation{}, fmt.Errorf("list the sessions of the namespace: %w", err)
+	}
+	return observation{quota: &quota, sessions: sessions.Items}, nil
+}
