@@ -424,8 +424,10 @@ func versionOf(resourceVersion string) int64 {
 // sessions, in whatever order they came, are the same dump.
 func (l *Ledger) Dump(namespace string) string {
 	b := l.book(namespace)
-	lines := []string{fmt.Sprintf("held %v", b.all), fmt.Sprintf("of stores %v", b.ofStore), fmt.Sprintf("of owners %v", b.ofOwner),
-		fmt.Sprintf("on replicas %v", b.load), fmt.Sprintf("quotas %d, stores %d", len(b.quotas), len(b.stores))}
+	lines := []string{
+		fmt.Sprintf("held %v", b.all), fmt.Sprintf("of stores %v", b.ofStore), fmt.Sprintf("of owners %v", b.ofOwner),
+		fmt.Sprintf("on replicas %v", b.load), fmt.Sprintf("quotas %d, stores %d", len(b.quotas), len(b.stores)),
+	}
 	for _, name := range slices.Sorted(maps.Keys(b.sessions)) {
 		e := b.sessions[name]
 		lines = append(lines, fmt.Sprintf("%s %s waits=%v holds=%v assumed=%v", name, e.uid, e.waits(), e.held(), e.assumed != nil))

@@ -243,7 +243,8 @@ func (l *Ledger) Look(namespace string, now time.Time, most, behind int) (names 
 			if e.reason == "" || e.shows(first.refusal) || e.shows(r.behind(e, first)) {
 				continue
 			}
-			if behind--; behind < 0 {
+			behind--
+			if behind < 0 {
 				return names, true
 			}
 			names = append(names, e.name)
@@ -262,7 +263,7 @@ func (h lineHeap) Less(i, j int) bool { return inOrder(h[i][0], h[j][0]) < 0 }
 func (h lineHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push appends a line; the argument is one of container/heap's.
-func (h *lineHeap) Push(x any) { *h = append(*h, x.([]*entry)) }
+func (h *lineHeap) Push(x any) { *h = append(*h, x.([]*entry)) } //nolint:errcheck // the heap holds nothing else
 
 // Pop removes the last line.
 func (h *lineHeap) Pop() any {

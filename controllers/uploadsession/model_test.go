@@ -112,10 +112,10 @@ func (m *operatorModel) changes(before, after client.Object) {
 	}
 	e := modelEvent{}
 	if before != nil {
-		e.before = before.DeepCopyObject().(client.Object)
+		e.before = before.DeepCopyObject().(client.Object) //nolint:errcheck // a copy is of the same kind
 	}
 	if after != nil {
-		e.after = after.DeepCopyObject().(client.Object)
+		e.after = after.DeepCopyObject().(client.Object) //nolint:errcheck // as above
 	}
 	m.pending = append(m.pending, e)
 }
@@ -340,9 +340,10 @@ func (m *operatorModel) finish(name string, f fault) {
 			again()
 			return
 		case f == isLost, f == isLostAndLate, f == isLostButWorked:
-			if f == isLostButWorked {
+			switch f {
+			case isLostButWorked:
 				m.writeStatus(w)
-			} else if f == isLostAndLate {
+			case isLostAndLate:
 				m.late = append(m.late, w)
 			}
 			outcome = admission.Settled{Lost: true, Against: version}
@@ -791,7 +792,7 @@ func TestModel(t *testing.T) {
 			if err := f.Value.Set(value); err != nil {
 				t.Fatal(err)
 			}
-			defer func() { _ = f.Value.Set(f.DefValue) }()
+			t.Cleanup(func() { _ = f.Value.Set(f.DefValue) }) // what was the default can be set
 		}
 	}
 	var steps int
@@ -865,11 +866,11 @@ func (c cacheOf) Get(_ context.Context, key client.ObjectKey, obj client.Object,
 	}
 	switch into := obj.(type) {
 	case *v1alpha1.UploadSession:
-		found.(*v1alpha1.UploadSession).DeepCopyInto(into)
+		found.(*v1alpha1.UploadSession).DeepCopyInto(into) //nolint:errcheck // kindOf says so, as below
 	case *v1alpha1.UploadStore:
-		found.(*v1alpha1.UploadStore).DeepCopyInto(into)
+		found.(*v1alpha1.UploadStore).DeepCopyInto(into) //nolint:errcheck // as above
 	case *coordinationv1.Lease:
-		found.(*coordinationv1.Lease).DeepCopyInto(into)
+		found.(*coordinationv1.Lease).DeepCopyInto(into) //nolint:errcheck // as above
 	default:
 		return fmt.Errorf("a %T", obj)
 	}

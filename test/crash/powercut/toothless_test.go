@@ -109,7 +109,7 @@ func (l toothless) isFoundOut(t *testing.T) {
 	for err == nil && p.oracle.Cuts.Load() < enough {
 		err = p.round(ctx)
 	}
-	hits := 0
+	hits := 0 // but for those at a start
 	for _, i := range ignored {
 		hits += i.Hits()
 	}
@@ -121,7 +121,7 @@ func (l toothless) isFoundOut(t *testing.T) {
 		t.Fatalf("nothing was found in %d cuts and %d kills, although %d syncs were ignored", cuts, kills, hits)
 	}
 	rig.Count("found", 1)
-	t.Logf("%s ignored %d times: found out after %d cuts and %d kills, %s: %.300s", l.name, hits, cuts, kills, time.Since(began).Round(time.Millisecond), found)
+	t.Logf("%s: found out after %d syncs were ignored, %d cuts and %d kills, %s: %.300s", l.name, hits, cuts, kills, time.Since(began).Round(time.Millisecond), found)
 }
 
 // isOnly reports whether that is the only kind of sync that is ignored.

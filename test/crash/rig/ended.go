@@ -16,7 +16,7 @@ import (
 )
 
 // checkEnd checks a session that its resource says has ended: everything that
-// can be seen of it must agree, and no staged byte is left.
+// can be seen of it must agree, and no staged byte stays.
 func (l *Load) checkEnd(ctx context.Context, s *Session, status v1alpha1.UploadSessionStatus) {
 	result := status.Result
 	s.Ended(upload.Reason(result.Reason), result.Digest, ByResource)
@@ -34,8 +34,19 @@ func (l *Load) checkEnd(ctx context.Context, s *Session, status v1alpha1.UploadS
 	} else if published {
 		l.checkPublished(ctx, s, status)
 	}
-	if left := l.staged(s); len(left) > 0 {
-		l.Oracle.Violate(s, "it has ended, and the volume still holds %v", left)
+	l.checkFreed(ctx, s)
+}
+
+// checkFreed waits until the volume holds no more of a session than what is kept. After a loss
+// of power its bytes may be back, until they are freed again.
+func (l *Load) checkFreed(ctx context.Context, s *Session) {
+	var left []string
+	err := l.await(ctx, "the bytes to be freed", func() (bool, error) {
+		left = l.staged(s)
+		return len(left) == 0, nil
+	})
+	if err != nil {
+		l.Oracle.Violate(s, "it has ended, and the volume still holds %v: %v", left, err)
 	}
 }
 
