@@ -137,13 +137,16 @@ func (l *Load) finish(ctx context.Context, s *Session) {
 }
 
 // checkKeys checks what is under each key when all that want it have ended:
-// the object of one that was published, and nothing where none was.
+// the object of one that was published, and nothing where none was. A session that
+// was deleted before anybody was told of its end may have been published too.
 func (l *Load) checkKeys() {
 	for key, sessions := range l.Oracle.keys() {
-		var published []*Session
+		var published, perhaps []*Session
 		for _, s := range sessions {
 			if s.End() == upload.Published {
 				published = append(published, s)
+			} else if s.deletedUntold() {
+				perhaps = append(perhaps, s)
 			}
 		}
 		b, err := sessions[0].ReadKey(l.Dataplane.Files)
@@ -155,7 +158,7 @@ func (l *Load) checkKeys() {
 		case err != nil:
 			l.Oracle.Violate(sessions[0], "what is under the key: %v", err)
 		default:
-			if err := checkWhole(key, b, published); err != nil {
+			if err := checkWhole(key, b, append(perhaps, published...)); err != nil {
 				l.Oracle.Violate(sessions[0], "%v", err)
 			}
 		}

@@ -231,6 +231,13 @@ func (s *Session) End() upload.Reason {
 	return s.end
 }
 
+// deletedUntold reports whether the session was deleted before anybody was told of its end.
+func (s *Session) deletedUntold() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.retired && s.end == ""
+}
+
 // ResultDigest is the digest that was told of the published object.
 func (s *Session) ResultDigest() string {
 	s.mu.Lock()

@@ -119,7 +119,7 @@ func (e *wrongObjectError) Error() string {
 // checkWhole returns a *wrongObjectError unless the bytes are the object of
 // one of the sessions.
 func checkWhole(key string, b []byte, sessions []*Session) error {
-	var errs []error
+	errs := []error{fmt.Errorf("%d bytes of none of %d sessions", len(b), len(sessions))}
 	for _, s := range sessions {
 		err := s.CheckObject(b)
 		if err == nil {
