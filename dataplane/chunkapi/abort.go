@@ -16,7 +16,7 @@ func (a *api) abort(w http.ResponseWriter, r *http.Request, name upload.Name) er
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
 	wait := time.AfterFunc(a.completeWait, func() {
-		if st, err := a.uploads.Status(ctx, name); err == nil && st.Meta.State == session.Sealed {
+		if st, err := a.uploads.Find(name); err == nil && st.Meta.State == session.Sealed {
 			cancel()
 		}
 	})

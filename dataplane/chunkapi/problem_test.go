@@ -2,6 +2,7 @@ package chunkapi
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -723,6 +724,23 @@ func TestASessionThatEndedBeforeItBegan(t *testing.T) {
 
 // A chunk that hangs is told that the session is ending, or how it ended where
 // that is durable by then, and its connection is closed.
+// An end that has begun is stored, however long that takes: only a completion is waited for no longer than that.
+func TestAbortWhileTheDiskIsSlow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{api: Config{CompleteWait: time.Millisecond}})
+	abc(w)
+	slow := func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+			return nil
+		}
+	}
+	w.volume.save.Store(&slow)
+	w.do(http.MethodDelete, base("abc"), nil).want(t, http.StatusNoContent)
+}
+
 func TestAbortWhileAChunkHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, options{})

@@ -59,9 +59,10 @@ func (d *directory) set(name upload.Name, answer any) {
 // volume is the file sink with places to interfere.
 type volume struct {
 	*file.Sink
-	write   atomic.Pointer[onDisk] // before each write of a block
-	commit  atomic.Pointer[onDisk] // before each commit of a chunk
-	publish atomic.Pointer[func()] // before each publication
+	write   atomic.Pointer[onDisk]                      // before each write of a block
+	commit  atomic.Pointer[onDisk]                      // before each commit of a chunk
+	publish atomic.Pointer[func()]                      // before each publication
+	save    atomic.Pointer[func(context.Context) error] // before each record
 }
 
 // onDisk is told which session is about to use the disk.
@@ -101,6 +102,15 @@ func (v *volume) Publish(ctx context.Context, id session.ID, name string, replac
 		(*f)()
 	}
 	return v.Sink.Publish(ctx, id, name, replace, attributes)
+}
+
+func (v *volume) SaveRecord(ctx context.Context, r session.Record) error {
+	if f := v.save.Load(); f != nil {
+		if err := (*f)(ctx); err != nil {
+			return err
+		}
+	}
+	return v.Sink.SaveRecord(ctx, r)
 }
 
 // logs keeps what is logged.
