@@ -16,6 +16,8 @@ type Stored struct {
 	Index int `json:"index"`
 	// State is ChunkStored, or ChunkHeld where the same bytes were held already.
 	State ChunkState `json:"state"`
+	// Result is that of the whole upload, where the client prefers to wait for it and it came in time.
+	Result *Result `json:"result,omitempty"`
 }
 
 // ChunkState is what became of a chunk.
@@ -55,11 +57,17 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request, name upload.Name)
 	if err != nil {
 		return err
 	}
-	if !added {
-		writeJSON(w, http.StatusOK, Stored{index, ChunkHeld})
-		return nil
+	code, stored := http.StatusOK, Stored{Index: index, State: ChunkHeld}
+	if added {
+		code, stored.State = http.StatusCreated, ChunkStored
 	}
-	writeJSON(w, http.StatusCreated, Stored{index, ChunkStored})
+	if wait, ok := preferredWait(r.Header); ok {
+		if stored.Result, err = a.awaitResult(r.Context(), st.Meta.ID, min(wait, a.completeWait)); err != nil {
+			return err
+		}
+		w.Header().Set("Preference-Applied", "wait")
+	}
+	writeJSON(w, code, stored)
 	return nil
 }
 

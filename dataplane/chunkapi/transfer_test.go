@@ -115,9 +115,9 @@ func TestParallelDuplicates(t *testing.T) {
 				got := decode[Stored](t, a.body)
 				mu.Lock()
 				switch {
-				case a.StatusCode == http.StatusCreated && got == Stored{index, ChunkStored}:
+				case a.StatusCode == http.StatusCreated && got == Stored{Index: index, State: ChunkStored}:
 					created[index]++
-				case a.StatusCode == http.StatusOK && got == Stored{index, ChunkHeld}:
+				case a.StatusCode == http.StatusOK && got == Stored{Index: index, State: ChunkHeld}:
 					held[index]++
 				}
 				mu.Unlock()

@@ -54,7 +54,7 @@ func Slipway(binary, version string, plane *Plane) []Contender {
 	}
 	const whole = "SHA-256 of the whole, a checksum of each chunk"
 	return []Contender{
-		one(SlipwayPlain, "Slipway", whole, "sessions are created and admitted before the clock starts; each object ends with a call to complete", way{}, nil),
+		one(SlipwayPlain, "Slipway", whole, "sessions are created and admitted before the clock starts; an object of many chunks ends with a call to complete, one of a single chunk takes one request (`Prefer: wait`)", way{}, nil),
 		one("slipway-digest", "Slipway, Content-Digest on each chunk", whole+", SHA-256 of each chunk",
 			"as above; the client's digests are computed before the clock starts", way{digests: true}, nil),
 		one("slipway-blake3", "Slipway, BLAKE3", "BLAKE3 of the whole, a checksum of each chunk",
@@ -172,46 +172,75 @@ func (s *slipway) create(ctx context.Context, o load.Object) error {
 		kube.FieldOwner(v1alpha1.OperatorFieldManager), kube.ForceOwnership)
 }
 
-// Put sends the chunks and asks for completion.
+// Put sends the chunks and asks for completion, in one request where there is one chunk.
 func (s *slipway) Put(ctx context.Context, o load.Object) (time.Duration, error) {
+	if o.Chunks() == 1 {
+		reply, err := s.put(ctx, s.chunk(o, 0, [2]string{"Prefer", "wait=60"}))
+		if err != nil {
+			return 0, err
+		}
+		if s.published(o, reply) == nil {
+			return reply.Done.Sub(reply.Sent), nil
+		} // else it took longer than the server lets anybody wait
+		return s.complete(ctx, o)
+	}
 	err := Parallel(o.Chunks(), o.Load.ChunksAtOnce, func(chunk int) error {
-		offset, length := o.Extent(chunk)
-		r := client.Request{
-			Method: http.MethodPut, Path: fmt.Sprintf("%s/chunks/%d", s.session(o), chunk), Body: o, Offset: offset, Length: length,
-		}
-		if s.how.digests {
-			sum := o.Digest(chunk)
-			r.Header = [][2]string{{"Content-Digest", "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"}}
-		}
-		return s.put(ctx, r)
+		_, err := s.put(ctx, s.chunk(o, chunk))
+		return err
 	})
 	if err != nil {
 		return 0, err
 	}
+	return s.complete(ctx, o)
+}
+
+// complete asks for completion, and returns how long that took.
+func (s *slipway) complete(ctx context.Context, o load.Object) (time.Duration, error) {
 	began := time.Now()
 	reply, err := s.call(ctx, client.Request{Method: http.MethodPost, Path: s.session(o) + "/complete"}, http.StatusOK)
 	took := time.Since(began)
-	if err == nil && !strings.Contains(string(reply.Body), `"Published"`) {
-		err = fmt.Errorf("session %s: %s", o.Name, reply.Body)
+	if err != nil {
+		return 0, err
 	}
-	return took, err
+	return took, s.published(o, reply)
+}
+
+// published returns an error where a reply does not say that the object is.
+func (s *slipway) published(o load.Object, reply *client.Reply) error {
+	if strings.Contains(string(reply.Body), `"Published"`) {
+		return nil
+	}
+	return fmt.Errorf("session %s: %s", o.Name, reply.Body)
+}
+
+// chunk is the request that sends a chunk.
+func (s *slipway) chunk(o load.Object, chunk int, header ...[2]string) client.Request {
+	offset, length := o.Extent(chunk)
+	r := client.Request{
+		Method: http.MethodPut, Path: fmt.Sprintf("%s/chunks/%d", s.session(o), chunk), Body: o, Offset: offset, Length: length, Header: header,
+	}
+	if s.how.digests {
+		sum := o.Digest(chunk)
+		r.Header = append(r.Header, [2]string{"Content-Digest", "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"})
+	}
+	return r
 }
 
 // put sends a chunk, again where the server is busy.
-func (s *slipway) put(ctx context.Context, r client.Request) error {
+func (s *slipway) put(ctx context.Context, r client.Request) (*client.Reply, error) {
 	for {
 		reply, err := s.pool.Do(ctx, r)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if reply.Status != http.StatusServiceUnavailable && reply.Status != http.StatusTooManyRequests {
-			return reply.Want(http.StatusCreated)
+			return reply, reply.Want(http.StatusCreated)
 		}
 		s.refused.Add(1)
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }

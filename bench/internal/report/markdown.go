@@ -199,7 +199,7 @@ const method = `
 - Slipway verifies the whole object's SHA-256 and keeps a checksum of each chunk; the bare durable server computes the SHA-256 of each
   request. The peers compute none, but for versitygw's CRC.
 - The peers run at their best settings known to us: no logs, no metrics, no hooks, no MD5, no signed bodies; small objects go up in the
-  fewest requests that the protocol has. Slipway needs two requests for a small object, its chunk and the call to complete.
+  fewest requests that the protocol has: one, for Slipway too.
 - Slipway's sessions are created before the clock starts, as are versitygw's bucket and the file of the bare server's chunks; tusd's
   uploads and versitygw's multipart uploads are created within it, which takes a millisecond.
 - kube-apiserver and etcd stand still (SIGSTOP) while anything is measured, since they would run on machines of their own; the status of

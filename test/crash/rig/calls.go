@@ -23,6 +23,9 @@ func (l *Load) Send(ctx context.Context, s *Session, index, variant int, digest 
 	case reply.Status == http.StatusCreated && held:
 		l.Oracle.Violate(s, "chunk %d was acknowledged, and is stored anew", index)
 	case reply.OK():
+		if result := reply.Stored().Result; result != nil {
+			s.Ended(result.Reason, string(result.Digest), ByChunk)
+		}
 	case reply.Code == chunkapi.CodeChunkConflict && s.Contested && (!held || before != variant):
 	default:
 		l.judge(ctx, s, reply, fmt.Sprintf("put %d", index))

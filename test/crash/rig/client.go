@@ -63,6 +63,12 @@ func (r Reply) Live() (chunkapi.Status, error) {
 	return st, err
 }
 
+// Stored is what a reply says of a chunk that was taken.
+func (r Reply) Stored() (stored chunkapi.Stored) {
+	_ = json.Unmarshal(r.Body, &stored) // a body that was cut off says what it says
+	return stored
+}
+
 // Problem is the problem in the reply.
 func (r Reply) Problem() chunkapi.Problem {
 	var p chunkapi.Problem
@@ -141,11 +147,14 @@ func (c *Client) do(ctx context.Context, s *Session, r Request) Reply {
 }
 
 // Put sends a chunk of this content with its right digest, or none, and tells
-// the oracle before and after.
+// the oracle before and after. With every other chunk it waits for the result.
 func (c *Client) Put(ctx context.Context, s *Session, index int, content []byte, digest bool) Reply {
 	header := map[string]string{}
 	if digest {
 		header["Content-Digest"] = ContentDigest(content)
+	}
+	if (s.seed>>1+uint64(index))%2 == 0 {
+		header["Prefer"] = "wait=10"
 	}
 	s.Sending(index, content)
 	return c.Do(ctx, s, Request{

@@ -183,6 +183,7 @@ type Teller string
 // The tellers.
 const (
 	ByStatus   Teller = "status"
+	ByChunk    Teller = "chunk"
 	ByRefusal  Teller = "refusal"
 	ByAbort    Teller = "abort"
 	ByComplete Teller = "complete"
