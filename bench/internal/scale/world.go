@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -97,7 +98,8 @@ func startWorld(ctx context.Context, root, bin, dir string, o Options) (_ *world
 	if err := os.WriteFile(w.file("kubeconfig"), w.plane.KubeConfig(), 0o600); err != nil {
 		return nil, err
 	}
-	for _, folder := range []string{"config/default", "config/dataplane", "config/policy"} {
+	// The CRDs are there; to apply them again would take the kinds away for a moment.
+	for _, folder := range []string{"config/operator", "config/dataplane", "config/policy"} {
 		if err := w.kubectl(ctx, "apply", "--server-side", "--kustomize", filepath.Join(root, folder)); err != nil {
 			return nil, err
 		}
@@ -111,6 +113,9 @@ func startWorld(ctx context.Context, root, bin, dir string, o Options) (_ *world
 	if w.api, err = kube.New(config, kube.Options{Scheme: scheme}); err != nil {
 		return nil, err
 	}
+	if err := w.awaitKinds(ctx); err != nil {
+		return nil, err
+	}
 	if err := w.prepareOperator(bin); err != nil {
 		return nil, err
 	}
@@ -118,6 +123,23 @@ func startWorld(ctx context.Context, root, bin, dir string, o Options) (_ *world
 		return nil, err
 	}
 	return w, errors.Join(w.operator.start(ctx), w.dataplane.start(ctx))
+}
+
+// awaitKinds waits until the API server serves every kind.
+func (w *world) awaitKinds(ctx context.Context) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		last = errors.Join(
+			w.api.List(ctx, &v1alpha1.UploadSessionList{}),
+			w.api.List(ctx, &v1alpha1.UploadStoreList{}),
+			w.api.List(ctx, &v1alpha1.UploadQuotaList{}),
+		)
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("the API server does not serve the kinds: %w: %w", err, last)
+	}
+	return nil
 }
 
 // startPlane starts the control plane, which looks for the CRDs from the
