@@ -56,6 +56,10 @@ toothless: ## The power-cut program on disks that ignore each sync in turn: ever
 bench: ## The data path against its peers, half an hour on a quiet machine; writes docs/benchmarks.md
 	cd bench && go run ./cmd/bench -report ../docs
 
+.PHONY: scale
+scale: ## Ten thousand sessions with the real programs, a quarter of an hour on a quiet machine; writes docs/scale.md
+	cd bench && go run ./cmd/scale -report ../docs
+
 .PHONY: verify
 verify: verify-modules verify-generated verify-config verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, boundaries, lint and vulnerabilities
 	@echo "verify: all is as it should be"

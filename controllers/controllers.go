@@ -35,10 +35,14 @@ func ManagerOptions() (ctrl.Options, error) {
 	}
 	return ctrl.Options{
 		Scheme: scheme,
-		// The Leases of nodes and leaders, which are most of all, are none of ours.
-		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
-			&coordinationv1.Lease{}: {Label: labels.NewSelector().Add(*ofAnyStore)},
-		}},
+		Cache: cache.Options{
+			// Who wrote which field is as large as the rest of a session, and nobody here asks.
+			DefaultTransform: cache.TransformStripManagedFields(),
+			// The Leases of nodes and leaders, which are most of all, are none of ours.
+			ByObject: map[client.Object]cache.ByObject{
+				&coordinationv1.Lease{}: {Label: labels.NewSelector().Add(*ofAnyStore)},
+			},
+		},
 		// A plan for what the reconciler itself has changed would meet a conflict.
 		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
 	}, nil

@@ -50,6 +50,7 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 	d.health.failed = d.sink.Failed
 	if d.cluster, err = cluster.New(cluster.Config{
 		API: api, Namespace: o.namespace, Store: o.store, Replica: o.replica, Log: log,
+		ProgressWritesPerSecond: o.progressWritesPerSecond,
 	}); err != nil {
 		return nil, err
 	}

@@ -79,6 +79,14 @@ func TestItServesWithoutAnAPIServer(t *testing.T) {
 	if status, answer := ask(t, http.MethodGet, probes+"/metrics", nil); status != http.StatusOK || !strings.Contains(answer, "go_goroutines") {
 		t.Errorf("metrics: %d", status)
 	}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if _, answer := ask(t, http.MethodGet, probes+"/metrics", nil); strings.Contains(answer, `controller_runtime_reconcile_total{controller="uploadsession"`) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the metrics don't tell of reconciles")
+		}
+	}
 	if strings.HasSuffix(d.endpoint(), ":0") {
 		t.Errorf("endpoint: %s", d.endpoint())
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
 // health is what probes and Prometheus ask.
@@ -35,7 +36,8 @@ func (h *health) server() *http.Server {
 		}
 		answer(w, http.StatusServiceUnavailable, "the sessions on the volume are not taken up yet, or the process is about to stop")
 	})
-	mux.Handle("GET /metrics", promhttp.Handler())
+	// controller-runtime's own registry: what the process takes, and how its reconciles go.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{}))
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/url"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/dataplane/cluster"
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
@@ -31,6 +33,8 @@ type options struct {
 	maxConcurrentChunks           int
 	maxConcurrentChunksPerSession int
 
+	progressWritesPerSecond float64
+
 	insecureNoAuth bool
 	shutdownGrace  time.Duration
 
@@ -41,6 +45,12 @@ type options struct {
 // mostChunks is the most that --max-concurrent-chunks can be: with one block
 // for each of them that takes 1 GiB.
 const mostChunks = 1 << 30 / session.DefaultBlockSize
+
+// The bounds of --progress-writes-per-second.
+const (
+	leastProgressWrites = 0.01
+	mostProgressWrites  = 1000
+)
 
 func (o *options) register(flags *flag.FlagSet) {
 	flags.StringVar(&o.root, "root", "", "the directory where the volume is mounted")
@@ -56,6 +66,9 @@ func (o *options) register(flags *flag.FlagSet) {
 		mostChunks, chunkapi.WaitersPerChunk))
 	flags.IntVar(&o.maxConcurrentChunksPerSession, "max-concurrent-chunks-per-session", 0, "how many of them may be of one session, "+
 		"at most --max-concurrent-chunks; three quarters of that when 0")
+	flags.Float64Var(&o.progressWritesPerSecond, "progress-writes-per-second", cluster.DefaultProgressWritesPerSecond,
+		fmt.Sprintf("how often the progress of all sessions together is written to the API server at most, from %g to %d; "+
+			"how an upload ended is written at once and does not count", leastProgressWrites, mostProgressWrites))
 	flags.BoolVar(&o.insecureNoAuth, "insecure-no-auth", false, "let everybody who reaches --listen, which must be a loopback address, "+
 		"read and write every session; there is no other mode yet")
 	flags.DurationVar(&o.shutdownGrace, "shutdown-grace", 30*time.Second, "how long what is in flight may take to end after SIGTERM")
@@ -93,6 +106,9 @@ func (o *options) complete(hostname func() (string, error)) error {
 	}
 	if o.maxConcurrentChunksPerSession < 0 {
 		refuse("max-concurrent-chunks-per-session", "is %d, which is negative", o.maxConcurrentChunksPerSession)
+	}
+	if p := o.progressWritesPerSecond; p < leastProgressWrites || p > mostProgressWrites || math.IsNaN(p) {
+		refuse("progress-writes-per-second", "is %g, which is not from %g to %d", p, leastProgressWrites, mostProgressWrites)
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		refuse("log-format", "is %q, which is neither text nor json", o.logFormat)

@@ -63,6 +63,9 @@ func TestRefusals(t *testing.T) {
 			[]string{"--max-concurrent-chunks=8", "--max-concurrent-chunks-per-session=9"},
 			"--max-concurrent-chunks-per-session is 9, more than --max-concurrent-chunks, which is 8",
 		},
+		"no progress at all":          {[]string{"--progress-writes-per-second=0"}, "--progress-writes-per-second is 0, which is not from 0.01 to 1000"},
+		"too much progress":           {[]string{"--progress-writes-per-second=1001"}, "--progress-writes-per-second is 1001"},
+		"progress that is no number":  {[]string{"--progress-writes-per-second=NaN"}, "--progress-writes-per-second is NaN"},
 		"a log that nobody can write": {[]string{"--log-format=xml"}, "--log-format"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -76,6 +79,8 @@ func TestRefusals(t *testing.T) {
 func TestLimitsAreLetIn(t *testing.T) {
 	for _, args := range [][]string{
 		{"--max-concurrent-chunks=1"},
+		{"--progress-writes-per-second=0.01"},
+		{"--progress-writes-per-second=1000"},
 		{"--max-concurrent-chunks=4096"},
 		{"--max-concurrent-chunks=8", "--max-concurrent-chunks-per-session=8"},
 		{"--max-concurrent-chunks=8", "--max-concurrent-chunks-per-session=1"},

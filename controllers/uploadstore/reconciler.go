@@ -45,7 +45,7 @@ type Reconciler struct {
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("uploadstore").
-		For(&v1alpha1.UploadStore{}).
+		For(&v1alpha1.UploadStore{}, builder.WithPredicates(specChanges())).
 		Watches(&coordinationv1.Lease{}, handler.EnqueueRequestsFromMapFunc(storeOfLease)).
 		Watches(&v1alpha1.UploadSession{}, countLater(), builder.WithPredicates(reservationChanges())).
 		Complete(r)
@@ -90,6 +90,11 @@ func countLater() handler.EventHandler {
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue requests) { count(queue, e.Object) },
 	}
 }
+
+// specChanges lets through new stores and changes of their specs. A status that
+// the operator wrote itself is no reason to count again: while sessions come and
+// go each count would bring on the next one at once.
+func specChanges() predicate.Predicate { return predicate.GenerationChangedPredicate{} }
 
 // reservationChanges lets through what changes how much of a store is
 // reserved: admissions, ends, and admitted sessions that come or go.

@@ -33,3 +33,15 @@ func TestOnlyChangesOfWhatIsReservedReachTheStore(t *testing.T) {
 		t.Error("a new session reserves nothing, and a deleted one nothing any more")
 	}
 }
+
+func TestItsOwnStatusDoesNotReachTheStore(t *testing.T) {
+	var before, counted, edited v1alpha1.UploadStore
+	before.Generation, counted.Generation, edited.Generation = 1, 1, 2
+	counted.ResourceVersion, counted.Status.ReservedBytes = "2", new(int64)
+	if specChanges().Update(event.UpdateEvent{ObjectOld: &before, ObjectNew: &counted}) {
+		t.Error("a status is let through")
+	}
+	if !specChanges().Update(event.UpdateEvent{ObjectOld: &before, ObjectNew: &edited}) || !specChanges().Create(event.CreateEvent{Object: &before}) {
+		t.Error("a new store or another spec is not let through")
+	}
+}

@@ -35,7 +35,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultProgressInterval        = 5 * time.Second
-	DefaultProgressWritesPerSecond = 5
+	DefaultProgressWritesPerSecond = 20
 	DefaultHeartbeatInterval       = 10 * time.Second
 	DefaultLeaseDuration           = 30 * time.Second
 	DefaultSweepInterval           = 5 * time.Minute

@@ -40,6 +40,8 @@ type Write struct {
 	Subresource string
 	Namespace   string
 	Name        string
+	// Time is when it was answered.
+	Time time.Time
 }
 
 // A Filter selects writes. An empty field selects all.
@@ -128,6 +130,7 @@ type auditEvent struct {
 		Namespace   string `json:"namespace"`
 		Name        string `json:"name"`
 	} `json:"objectRef"`
+	StageTimestamp metav1.MicroTime `json:"stageTimestamp"`
 	ResponseStatus struct {
 		Code int `json:"code"`
 	} `json:"responseStatus"`
@@ -145,6 +148,7 @@ func (e auditEvent) write() Write {
 		Subresource: e.ObjectRef.Subresource,
 		Namespace:   e.ObjectRef.Namespace,
 		Name:        e.ObjectRef.Name,
+		Time:        e.StageTimestamp.Time,
 	}
 }
 

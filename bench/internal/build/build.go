@@ -119,3 +119,13 @@ func Bench() (string, error) {
 		return "", errors.New("run it inside bench/")
 	}
 }
+
+// Slipway builds the manager and the dataplane of the repository at root into
+// bin, as they ship.
+func Slipway(ctx context.Context, root, bin string) error {
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		return err
+	}
+	_, err := output(ctx, root, "go", "build", "-trimpath", "-buildvcs=false", "-o", bin+string(filepath.Separator), "./cmd/manager", "./cmd/dataplane")
+	return err
+}

@@ -105,6 +105,16 @@ func journal(kind, device string) string {
 	return " without a journal"
 }
 
+// LoadAverage is how many processes ran or wanted to in the last minute, on average.
+func LoadAverage() (float64, error) {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	return strconv.ParseFloat(first, 64)
+}
+
 // InMemory reports whether a directory is on a filesystem without a disk,
 // where a sync says nothing.
 func InMemory(dir string) (bool, error) {

@@ -119,11 +119,20 @@ const clockTick = 10 * time.Millisecond
 
 // Usage reads what the process and its children used until now.
 func (p *Process) Usage() (Usage, error) {
+	total, err := UsageOf(family(p.PID())...)
+	if err != nil {
+		return Usage{}, fmt.Errorf("usage of %s: %w", p.name, err)
+	}
+	return total, nil
+}
+
+// UsageOf reads what processes used until now, without their children.
+func UsageOf(pids ...int) (Usage, error) {
 	var total Usage
-	for _, pid := range family(p.PID()) {
+	for _, pid := range pids {
 		u, err := usage(pid)
 		if err != nil {
-			return Usage{}, fmt.Errorf("usage of %s: %w", p.name, err)
+			return Usage{}, err
 		}
 		total.CPU += u.CPU
 		total.Written += u.Written
