@@ -93,6 +93,10 @@ const SelectStore = "spec.storeRef.name"
 // staged bytes, or a bounded time has passed.
 const StagingFinalizer = "uploads.slipway.dev/staging"
 
+// FingerprintAnnotation has the digest of the spec with which a client had a dataplane create the
+// session, so that the same idempotency key with another spec is found out.
+const FingerprintAnnotation = "uploads.slipway.dev/request-fingerprint"
+
 // Field managers of server-side apply. The two never own the same field.
 const (
 	// OperatorFieldManager owns the status but for progress and result.

@@ -95,7 +95,7 @@ func (d *dataplane) serve(ctx context.Context) error {
 
 	stopping := make(chan struct{})
 	requests := chunkapi.NewServer(chunkapi.New(chunkapi.Config{
-		Uploads: d.uploads, Log: d.log, Stopping: stopping,
+		Uploads: d.uploads, Creator: d.cluster.Creator(), Log: d.log, Stopping: stopping,
 		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
 	}), d.log)
 	go func() { failed <- serveHTTP(requests, d.chunks) }()

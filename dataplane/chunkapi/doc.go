@@ -1,6 +1,8 @@
 // Package chunkapi is the native chunk protocol: HTTP over upload.Service.
 //
-// The base path is /v1/namespaces/{namespace}/uploadsessions/{name}.
+// The base path is /v1/namespaces/{namespace}/uploadsessions/{name}. A POST to
+// /v1/namespaces/{namespace}/uploadsessions creates a session; 201, or 200 where
+// the same request did before.
 //
 //	PUT    .../chunks/{index}  one chunk; 201 new, 200 held already
 //	GET    ...                 live status (HEAD: its headers)
@@ -13,5 +15,6 @@
 //
 // What may not enter: deciding anything about uploads (that is package
 // upload's), files, Kubernetes, and who the caller is (that is package auth's,
-// whose handler stands in front of this one).
+// whose handler stands in front of this one and is asked through Config.Caller). The
+// spec of a session passes through unread.
 package chunkapi

@@ -2,6 +2,7 @@ package chunkapi
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/dunglas/httpsfv"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
@@ -26,6 +29,88 @@ func FuzzChunkIndex(f *testing.F) {
 		}
 		if want, e := strconv.ParseUint(s, 10, 16); err != nil && e == nil && fmt.Sprint(want) == s {
 			t.Errorf("%q is refused: %v", s, err)
+		}
+	})
+}
+
+// FuzzIdempotencyKey: no field panics, and a key that is taken is the same key
+// when it is sent as the draft has it.
+func FuzzIdempotencyKey(f *testing.F) {
+	for _, seed := range []string{
+		"", `""`, `"a"`, "a", `"a`, `a"`, `"a" b`, `"a";x=1`, `"a", "b"`, `"\"\\"`, `"\a"`, "\"\x7f\"", "\"\u00e4\"", "8e03978e-40d5-43dd-bc93-6894a57f9324",
+		":YQ==:", "1.5", "?1", "a b", " a", `" "`, `"` + strings.Repeat("a", 255) + `"`, strings.Repeat("a", 256),
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, field string) {
+		key, err := idempotencyKey(http.Header{idempotencyKeyHeader: {field}})
+		if err != nil {
+			if no, ok := errors.AsType[*refusal](err); !ok || no.kind.code != CodeInvalidIdempotencyKey {
+				t.Errorf("%q: %v", field, err)
+			}
+			return
+		}
+		if key == "" || len(key) > maxIdempotencyKey || strings.Trim(key, printable) != "" {
+			t.Errorf("%q is read as %q", field, key)
+		}
+		sent, err := httpsfv.Marshal(httpsfv.NewItem(key))
+		if err != nil {
+			t.Fatalf("%q: %v", key, err)
+		}
+		if again, err := idempotencyKey(http.Header{idempotencyKeyHeader: {sent}}); err != nil || again != key {
+			t.Errorf("%q is read as %q, and %s as %q, %v", field, key, sent, again, err)
+		}
+	})
+}
+
+// FuzzCreate: no request to create panics, gets 500 or an error that is no
+// problem, or asks for a session without an owner, with a key that is out of
+// bounds or was not sent, or with another body than was sent.
+func FuzzCreate(f *testing.F) {
+	for _, seed := range []struct{ path, key, contentType, body string }{
+		{"ml", `"1"`, "application/json", `{"key": "a", "sizeBytes": 10}`},
+		{"ml", "", "application/json; charset=utf-8", ""},
+		{"ml", "1", "text/json", "{}"},
+		{"ml", "", "application/json;", "null"},
+		{"..", `"`, "", "{}"},
+		{"m%2Fl", `"1"`, "application/json", "{}"},
+	} {
+		f.Add(seed.path, seed.key, seed.contentType, []byte(seed.body))
+	}
+	w := newWorld(f, options{})
+	w.creator.create = func(r upload.CreateRequest) (upload.Created, error) {
+		return upload.Created{ID: "uid-1", Name: upload.Name{Namespace: r.Namespace, Name: "made"}, Size: int64(len(r.Spec)), ChunkSize: 3, Waits: &upload.Waits{}}, nil
+	}
+	f.Fuzz(func(t *testing.T, namespace, key, contentType string, body []byte) {
+		target := "/v1/namespaces/" + namespace + "/uploadsessions"
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Skip() // net/http refuses it before the handler
+		}
+		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body)).WithContext(t.Context())
+		r.URL, r.RequestURI = u, target
+		if key != "" {
+			r.Header.Set(idempotencyKeyHeader, key)
+		}
+		r.Header.Set("Content-Type", contentType)
+		w.creator.asked = nil
+		recorder := httptest.NewRecorder()
+		w.handler.ServeHTTP(recorder, r)
+		if recorder.Code != http.StatusCreated {
+			if recorder.Code == http.StatusInternalServerError || recorder.Header().Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%d %s: %s", recorder.Code, recorder.Header().Get("Content-Type"), recorder.Body)
+			}
+			if len(w.creator.asked) > 0 {
+				t.Errorf("%d, and a session was asked for", recorder.Code)
+			}
+			return
+		}
+		if len(w.creator.asked) != 1 {
+			t.Fatalf("asked for %d sessions", len(w.creator.asked))
+		}
+		asked := w.creator.asked[0]
+		if asked.Owner != Anonymous || (asked.Key == "") != (key == "") || len(asked.Key) > maxIdempotencyKey || !bytes.Equal(asked.Spec, body) || !isLabel(asked.Namespace) {
+			t.Errorf("asked for %+v", asked)
 		}
 	})
 }
@@ -51,6 +136,7 @@ func FuzzHandler(f *testing.F) {
 		{"GET", "/v1/namespaces/ml/uploadsessions/ended/content", "Range: bytes=5-\nIf-Match: x", ""},
 		{"PUT", "/v1/namespaces/ml/uploadsessions/ended/chunks/0", "", "4567"},
 		{"DELETE", "/v1/namespaces/ml/uploadsessions/ended", "", ""},
+		{"POST", "/v1/namespaces/ml/uploadsessions", "Content-Type: application/json\nIdempotency-Key: 1", "{}"},
 		{"OPTIONS", "*", "", ""},
 		{"CONNECT", "host:80", "", ""},
 		{"CONNECT", session0, "", ""},

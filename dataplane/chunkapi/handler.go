@@ -36,7 +36,7 @@ type Config struct {
 	// another request for it waits; 0 is session.DefaultTakeOverAfter.
 	TakeOverAfter time.Duration
 	// Stopping is closed when the server is about to stop: chunks that wait for their turn are
-	// refused from then on. With nil they wait as ever.
+	// refused from then on, and those who wait for an admission get their answer. With nil they wait as ever.
 	Stopping <-chan struct{}
 	// IdleTimeout is how long a client may neither send nor take a byte while it should; 0 is
 	// DefaultIdleTimeout.
@@ -44,6 +44,14 @@ type Config struct {
 	// CompleteWait is how long a request to complete or to abort waits for the verification that
 	// is going on; 0 is DefaultCompleteWait.
 	CompleteWait time.Duration
+	// Creator creates sessions for clients; with nil the protocol has no such call.
+	Creator upload.Creator
+	// CreateWait is how long a request to create waits for the session's admission; 0 is
+	// DefaultCreateWait.
+	CreateWait time.Duration
+	// Caller returns who sends a request, as the control plane names its users; it becomes the owner of the
+	// sessions that the request creates. With nil everybody is Anonymous.
+	Caller func(*http.Request) string
 	// Log is told what clients are not; nil is slog.Default.
 	Log *slog.Logger
 }
@@ -54,6 +62,7 @@ const (
 	DefaultChunkWait           = 10 * time.Second
 	DefaultIdleTimeout         = time.Minute
 	DefaultCompleteWait        = 10 * time.Second
+	DefaultCreateWait          = 10 * time.Second
 )
 
 const (
@@ -71,6 +80,10 @@ type api struct {
 	stopping      <-chan struct{}
 	idle          time.Duration
 	completeWait  time.Duration
+	creator       upload.Creator
+	createWait    time.Duration
+	creating      chan struct{} // one for each request to create
+	caller        func(*http.Request) string
 	log           *slog.Logger
 	mux           *http.ServeMux
 }
@@ -91,23 +104,34 @@ func New(c Config) http.Handler {
 		stopping:      c.Stopping,
 		idle:          idle,
 		completeWait:  cmp.Or(c.CompleteWait, DefaultCompleteWait),
+		creator:       c.Creator,
+		createWait:    cmp.Or(c.CreateWait, DefaultCreateWait),
+		creating:      make(chan struct{}, maxConcurrentCreates),
+		caller:        c.Caller,
 		log:           cmp.Or(c.Log, slog.Default()),
 		mux:           http.NewServeMux(),
 	}
+	if a.caller == nil {
+		a.caller = func(*http.Request) string { return Anonymous }
+	}
+	if a.creator != nil {
+		a.route(collectionPath, namespaceOf, map[string]endpoint{http.MethodPost: a.create})
+	}
 	// ServeMux lets HEAD in wherever GET is.
-	a.route(basePath, map[string]endpoint{http.MethodGet: a.getStatus, http.MethodDelete: a.abort})
-	a.route(basePath+"/chunks/{index}", map[string]endpoint{http.MethodPut: a.putChunk})
-	a.route(basePath+"/complete", map[string]endpoint{http.MethodPost: a.complete})
-	a.route(basePath+"/content", map[string]endpoint{http.MethodGet: a.getContent})
+	a.route(basePath, nameOf, map[string]endpoint{http.MethodGet: a.getStatus, http.MethodDelete: a.abort})
+	a.route(basePath+"/chunks/{index}", nameOf, map[string]endpoint{http.MethodPut: a.putChunk})
+	a.route(basePath+"/complete", nameOf, map[string]endpoint{http.MethodPost: a.complete})
+	a.route(basePath+"/content", nameOf, map[string]endpoint{http.MethodGet: a.getContent})
 	a.mux.HandleFunc("/", a.unknownPath)
 	return a
 }
 
-// route registers the methods of one path, and what any other method gets.
-func (a *api) route(pattern string, methods map[string]endpoint) {
+// route registers the methods of one path, and what any other method gets. The
+// upload that a request is about is read from its path by named.
+func (a *api) route(pattern string, named func(*http.Request) (upload.Name, error), methods map[string]endpoint) {
 	for method, serve := range methods {
 		a.mux.HandleFunc(method+" "+pattern, func(w http.ResponseWriter, r *http.Request) {
-			name, err := nameOf(r)
+			name, err := named(r)
 			if err == nil {
 				err = serve(w, r, name)
 			}

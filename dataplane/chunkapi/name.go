@@ -15,10 +15,11 @@ const (
 
 // nameOf returns the upload that a request is about.
 func nameOf(r *http.Request) (upload.Name, error) {
-	name := upload.Name{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
-	if len(name.Namespace) > maxLabel || !isLabel(name.Namespace) {
-		return name, refuse(CodeInvalidName, "the namespace is not a DNS label: a-z, 0-9 and '-', at most %d characters", maxLabel)
+	name, err := namespaceOf(r)
+	if err != nil {
+		return name, err
 	}
+	name.Name = r.PathValue("name")
 	if len(name.Name) > maxSubdomain {
 		return name, refuse(CodeInvalidName, "the name is longer than %d characters", maxSubdomain)
 	}
@@ -26,6 +27,15 @@ func nameOf(r *http.Request) (upload.Name, error) {
 		if !isLabel(label) {
 			return name, refuse(CodeInvalidName, "the name is not a DNS subdomain: a-z, 0-9, '-' and '.', each part beginning and ending with a letter or digit")
 		}
+	}
+	return name, nil
+}
+
+// namespaceOf returns the namespace that a request is about, as a Name without a name.
+func namespaceOf(r *http.Request) (upload.Name, error) {
+	name := upload.Name{Namespace: r.PathValue("namespace")}
+	if len(name.Namespace) > maxLabel || !isLabel(name.Namespace) {
+		return name, refuse(CodeInvalidName, "the namespace is not a DNS label: a-z, 0-9 and '-', at most %d characters", maxLabel)
 	}
 	return name, nil
 }

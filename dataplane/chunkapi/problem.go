@@ -20,40 +20,48 @@ type Code string
 
 // The codes.
 const (
-	CodeInvalidName         Code = "invalid-name"
-	CodeInvalidChunkIndex   Code = "invalid-chunk-index"
-	CodeWrongChunkLength    Code = "wrong-chunk-length"
-	CodeInvalidDigest       Code = "invalid-digest"
-	CodeUnsupportedDigest   Code = "unsupported-digest"
-	CodeIncompleteBody      Code = "incomplete-body"
-	CodeNotFound            Code = "not-found"
-	CodeUnknownSession      Code = "unknown-session"
-	CodeNotPublished        Code = "not-published"
-	CodeMethodNotAllowed    Code = "method-not-allowed"
-	CodeRequestTimeout      Code = "request-timeout"
-	CodeChunkConflict       Code = "chunk-conflict"
-	CodeSuperseded          Code = "superseded"
-	CodeIncomplete          Code = "incomplete"
-	CodeKeyExists           Code = "key-exists"
-	CodeAlreadyEnded        Code = "already-ended"
-	CodeSessionEnded        Code = "session-ended"
-	CodeObjectReplaced      Code = "object-replaced"
-	CodeLengthRequired      Code = "length-required"
-	CodePreconditionFailed  Code = "precondition-failed"
-	CodeChunkTooLarge       Code = "chunk-too-large"
-	CodeBodyTooLarge        Code = "body-too-large"
-	CodeUnsupportedEncoding Code = "unsupported-encoding"
-	CodeInvalidRange        Code = "invalid-range"
-	CodeMisdirected         Code = "misdirected"
-	CodeDigestMismatch      Code = "digest-mismatch"
-	CodeNotAdmitted         Code = "not-admitted"
-	CodeSuspended           Code = "suspended"
-	CodeTooManyChunks       Code = "too-many-chunks"
-	CodeBusy                Code = "busy"
-	CodeCompleting          Code = "completing"
-	CodeUnavailable         Code = "unavailable"
-	CodeVolumeFull          Code = "volume-full"
-	CodeInternal            Code = "internal"
+	CodeInvalidName           Code = "invalid-name"
+	CodeInvalidIdempotencyKey Code = "invalid-idempotency-key"
+	CodeMalformedSpec         Code = "malformed-spec"
+	CodeForbidden             Code = "forbidden"
+	CodeRejected              Code = "rejected"
+	CodeSessionDeleting       Code = "session-deleting"
+	CodeUnsupportedMediaType  Code = "unsupported-media-type"
+	CodeInvalidSpec           Code = "invalid-spec"
+	CodeIdempotencyKeyReused  Code = "idempotency-key-reused"
+	CodeInvalidChunkIndex     Code = "invalid-chunk-index"
+	CodeWrongChunkLength      Code = "wrong-chunk-length"
+	CodeInvalidDigest         Code = "invalid-digest"
+	CodeUnsupportedDigest     Code = "unsupported-digest"
+	CodeIncompleteBody        Code = "incomplete-body"
+	CodeNotFound              Code = "not-found"
+	CodeUnknownSession        Code = "unknown-session"
+	CodeNotPublished          Code = "not-published"
+	CodeMethodNotAllowed      Code = "method-not-allowed"
+	CodeRequestTimeout        Code = "request-timeout"
+	CodeChunkConflict         Code = "chunk-conflict"
+	CodeSuperseded            Code = "superseded"
+	CodeIncomplete            Code = "incomplete"
+	CodeKeyExists             Code = "key-exists"
+	CodeAlreadyEnded          Code = "already-ended"
+	CodeSessionEnded          Code = "session-ended"
+	CodeObjectReplaced        Code = "object-replaced"
+	CodeLengthRequired        Code = "length-required"
+	CodePreconditionFailed    Code = "precondition-failed"
+	CodeChunkTooLarge         Code = "chunk-too-large"
+	CodeBodyTooLarge          Code = "body-too-large"
+	CodeUnsupportedEncoding   Code = "unsupported-encoding"
+	CodeInvalidRange          Code = "invalid-range"
+	CodeMisdirected           Code = "misdirected"
+	CodeDigestMismatch        Code = "digest-mismatch"
+	CodeNotAdmitted           Code = "not-admitted"
+	CodeSuspended             Code = "suspended"
+	CodeTooManyChunks         Code = "too-many-chunks"
+	CodeBusy                  Code = "busy"
+	CodeCompleting            Code = "completing"
+	CodeUnavailable           Code = "unavailable"
+	CodeVolumeFull            Code = "volume-full"
+	CodeInternal              Code = "internal"
 )
 
 // typePrefix and a code make the type of a problem.
@@ -82,8 +90,17 @@ type Members struct {
 	Result *Result `json:"result,omitempty"`
 	// ExpectedBytes is how long the chunk has to be, where it is not.
 	ExpectedBytes *int64 `json:"expectedBytes,omitempty"`
+	// Causes are what is wrong with a spec, where that is known.
+	Causes []Cause `json:"causes,omitempty"`
 	// TotalChunks is how many chunks there are, where the index is none of them.
 	TotalChunks *int `json:"totalChunks,omitempty"`
+}
+
+// Cause is one thing that is wrong with a spec.
+type Cause struct {
+	// Field is the path of the field in the spec; empty for the whole.
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
 }
 
 // kind is one row of the table.
@@ -110,6 +127,22 @@ func kinds() []kind {
 		{
 			code: CodeInvalidName, status: http.StatusBadRequest, title: "Namespace or name is invalid",
 			next: "Use the namespace and name of an UploadSession.",
+		},
+		{
+			code: CodeInvalidIdempotencyKey, status: http.StatusBadRequest, title: "Idempotency key is invalid",
+			next: "Send one Idempotency-Key: a string in double quotes of 1 to 255 printable ASCII characters.",
+		},
+		{
+			code: CodeMalformedSpec, status: http.StatusBadRequest, title: "The spec is malformed", when: []error{upload.ErrMalformedSpec}, says: true,
+			next: "Send the spec of an UploadSession as JSON, each field at most once.",
+		},
+		{
+			code: CodeForbidden, status: http.StatusForbidden, title: "The session may not be created", when: []error{upload.ErrForbidden}, says: true,
+			next: "Do what the detail asks for, or ask whoever runs the cluster.",
+		},
+		{
+			code: CodeRejected, status: http.StatusForbidden, title: "The session was rejected", when: []error{upload.ErrRejected},
+			next: "Change what the result says, then create another session, with another Idempotency-Key.",
 		},
 		{
 			code: CodeInvalidChunkIndex, status: http.StatusBadRequest, title: "Chunk index is invalid",
@@ -182,6 +215,10 @@ func kinds() []kind {
 			next: "Nothing: the result says how it ended.",
 		},
 		{
+			code: CodeSessionDeleting, status: http.StatusConflict, title: "The session of this key is being deleted", when: []error{upload.ErrDeleting}, says: true,
+			retryAfter: 5, next: "Try again when it is gone, which creates another session.",
+		},
+		{
 			code: CodeSessionEnded, status: http.StatusGone, title: "Upload session has ended",
 			next: "Create another session; the result says why this one ended.",
 		},
@@ -203,11 +240,15 @@ func kinds() []kind {
 		},
 		{
 			code: CodeBodyTooLarge, status: http.StatusRequestEntityTooLarge, title: "Body is too large",
-			next: "Send no body.",
+			next: "Send a smaller body; only to create a session is one needed.",
 		},
 		{
 			code: CodeUnsupportedEncoding, status: http.StatusUnsupportedMediaType, title: "Content-Encoding is not supported",
 			next: "Send the bytes of the object as they are.",
+		},
+		{
+			code: CodeUnsupportedMediaType, status: http.StatusUnsupportedMediaType, title: "Content-Type is not supported",
+			next: "Send the spec with Content-Type application/json.",
 		},
 		{
 			code: CodeInvalidRange, status: http.StatusRequestedRangeNotSatisfiable, title: "Range is not within the object",
@@ -216,6 +257,18 @@ func kinds() []kind {
 		{
 			code: CodeMisdirected, status: http.StatusMisdirectedRequest, title: "Another replica holds this session", when: []error{upload.ErrElsewhere}, says: true,
 			next: "Use status.admission.endpoint of the UploadSession.",
+		},
+		{
+			code: CodeMisdirected, status: http.StatusMisdirectedRequest, title: "This dataplane serves another store", when: []error{upload.ErrOtherStore}, says: true,
+			next: "Create the session through a dataplane of its store, or with kubectl.",
+		},
+		{
+			code: CodeInvalidSpec, status: http.StatusUnprocessableEntity, title: "The spec is invalid", when: []error{upload.ErrInvalidSpec}, says: true,
+			next: "Change the fields that the causes name; kubectl explain upl.spec says what they may hold.",
+		},
+		{
+			code: CodeIdempotencyKeyReused, status: http.StatusUnprocessableEntity, title: "The idempotency key belongs to another spec", when: []error{upload.ErrKeyReused}, says: true,
+			next: "Send another Idempotency-Key for another upload, or the same spec for the same one.",
 		},
 		{
 			code: CodeDigestMismatch, status: http.StatusUnprocessableEntity, title: "Bytes do not match the digest", when: []error{session.ErrMismatch}, says: true,
@@ -246,7 +299,7 @@ func kinds() []kind {
 			retryAfter: 1, next: "Try again to learn how it ended.",
 		},
 		{
-			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Can't tell now whether there is such a session", when: []error{upload.ErrUnavailable},
+			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "The API server can't be asked now", when: []error{upload.ErrUnavailable},
 			retryAfter: 1, next: "Try again.",
 		},
 		{ // whoever looked sees another session by now
@@ -313,6 +366,18 @@ func (a *api) explain(err error) error {
 	if incomplete, ok := errors.AsType[*session.IncompleteError](err); ok {
 		no := refuse(CodeIncomplete, "%s", incomplete)
 		no.members.Missing, no.members.MissingChunks = rangesOf(incomplete.Missing), incomplete.Chunks
+		return no
+	}
+	if invalid, ok := errors.AsType[*upload.InvalidError](err); ok {
+		no := refuse(CodeInvalidSpec, "%s", invalid)
+		for _, c := range invalid.Causes {
+			no.members.Causes = append(no.members.Causes, Cause(c))
+		}
+		return no
+	}
+	if rejected, ok := errors.AsType[*upload.RejectedError](err); ok {
+		no := refuse(CodeRejected, "%s", rejected)
+		no.members.Result = resultOf(&rejected.Result)
 		return no
 	}
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {

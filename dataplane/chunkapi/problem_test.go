@@ -619,7 +619,7 @@ func TestProblems(t *testing.T) {
 	for _, k := range kinds() {
 		untested[k.code] = true
 	}
-	for _, c := range problemCases() {
+	for _, c := range slices.Concat(problemCases(), createProblemCases()) {
 		delete(untested, c.code)
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

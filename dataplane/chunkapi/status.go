@@ -12,8 +12,9 @@ import (
 // State is how an upload stands.
 type State string
 
-// The states. An upload that is Active, Suspended or Completing has not ended.
+// The states. An upload that is Queued, Active, Suspended or Completing has not ended.
 const (
+	StateQueued     State = "Queued" // it waits for admission; only who creates a session is told
 	StateActive     State = "Active"
 	StateSuspended  State = "Suspended"
 	StateCompleting State = "Completing" // its bytes are being verified and published
@@ -44,8 +45,17 @@ type Status struct {
 	Missing []Range `json:"missing"`
 	// MissingChunks is how many are missing in all.
 	MissingChunks int `json:"missingChunks"`
+	// Waiting is what the upload waits for while it is Queued.
+	Waiting *Waiting `json:"waiting,omitempty"`
 	// Result is how the upload ended.
 	Result *Result `json:"result,omitempty"`
+}
+
+// Waiting is why a session is not admitted yet, in the words of its condition
+// Admitted; empty where nobody has looked at it yet.
+type Waiting struct {
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
 }
 
 // Range is a run of chunks, both ends counted.
@@ -71,18 +81,31 @@ func (a *api) getStatus(w http.ResponseWriter, r *http.Request, name upload.Name
 }
 
 func (a *api) writeStatus(w http.ResponseWriter, code int, st upload.Status) error {
-	missing, missingChunks, err := a.uploads.Missing(st.Meta.ID, session.MaxReportedRanges)
+	s, err := a.liveStatus(st)
 	if err != nil {
 		return err
 	}
-	s := Status{
+	sendStatus(w, code, s)
+	return nil
+}
+
+// liveStatus is the status of an upload that this replica holds.
+func (a *api) liveStatus(st upload.Status) (Status, error) {
+	missing, missingChunks, err := a.uploads.Missing(st.Meta.ID, session.MaxReportedRanges)
+	if err != nil {
+		return Status{}, err
+	}
+	return Status{
 		Namespace: st.Grant.Name.Namespace, Name: st.Grant.Name.Name, UID: st.Meta.ID,
 		State: stateOf(st.Meta), Key: st.Grant.Key,
 		SizeBytes: st.Grant.Size, ChunkSizeBytes: st.Grant.ChunkSize,
 		TotalChunks: st.Meta.Spec.Chunks(), ReceivedChunks: st.Meta.HeldChunks, ReceivedBytes: st.Meta.HeldBytes,
 		LastActivityTime: timeOrNil(st.Meta.LastActivity), ExpirationTime: timeOrNil(expiration(st.Meta)),
 		Missing: rangesOf(missing), MissingChunks: missingChunks, Result: resultOf(st.Result),
-	}
+	}, nil
+}
+
+func sendStatus(w http.ResponseWriter, code int, s Status) {
 	h := w.Header()
 	h.Set("Slipway-State", string(s.State))
 	h.Set("Slipway-Size-Bytes", strconv.FormatInt(s.SizeBytes, 10))
@@ -91,7 +114,6 @@ func (a *api) writeStatus(w http.ResponseWriter, code int, st upload.Status) err
 	h.Set("Slipway-Received-Chunks", strconv.Itoa(s.ReceivedChunks))
 	h.Set("Slipway-Received-Bytes", strconv.FormatInt(s.ReceivedBytes, 10))
 	writeJSON(w, code, s)
-	return nil
 }
 
 func stateOf(m session.Meta) State {

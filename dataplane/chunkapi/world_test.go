@@ -56,6 +56,28 @@ func (d *directory) set(name upload.Name, answer any) {
 	d.answers[name] = answer
 }
 
+// creator is an upload.Creator that does what a test says.
+type creator struct {
+	mu     sync.Mutex
+	asked  []upload.CreateRequest
+	create func(upload.CreateRequest) (upload.Created, error)
+	await  func(context.Context, upload.Created) (upload.Created, error)
+}
+
+func (c *creator) Create(_ context.Context, r upload.CreateRequest) (upload.Created, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = append(c.asked, r)
+	return c.create(r)
+}
+
+func (c *creator) Await(ctx context.Context, created upload.Created) (upload.Created, error) {
+	if c.await == nil {
+		return created, nil
+	}
+	return c.await(ctx, created)
+}
+
 // volume is the file sink with places to interfere.
 type volume struct {
 	*file.Sink
@@ -137,10 +159,12 @@ type world struct {
 	root      string
 	volume    *volume
 	directory *directory
+	creator   *creator
 	uploads   *upload.Service
 	handler   http.Handler
 	turns     *turns
 	receiving *receiving
+	creating  chan struct{}
 	log       *logs
 	addr      string
 	client    *http.Client
@@ -171,13 +195,15 @@ func newWorld(t testing.TB, o options) *world {
 	if err := w.uploads.Recover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	w.creator = &creator{create: func(upload.CreateRequest) (upload.Created, error) { return upload.Created{}, upload.ErrUnavailable }}
+	o.api.Creator = w.creator
 	o.api.Uploads, o.api.Log, o.api.TakeOverAfter = w.uploads, log, o.takeOverAfter
 	w.handler = New(o.api)
 	a, ok := w.handler.(*api)
 	if !ok {
 		t.Fatalf("the handler is a %T", w.handler)
 	}
-	w.turns, w.receiving = a.turns, a.receiving
+	w.turns, w.receiving, w.creating = a.turns, a.receiving, a.creating
 	server := NewServer(w.handler, log)
 	server.ConnState = func(c net.Conn, s http.ConnState) {
 		if s == http.StateClosed {

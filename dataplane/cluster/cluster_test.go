@@ -121,6 +121,7 @@ func (w *world) grantRole() {
 // process is a dataplane without its HTTP.
 type process struct {
 	uploads *upload.Service
+	creator upload.Creator
 	stop    func()
 }
 
@@ -142,7 +143,7 @@ func (w *world) start() *process {
 	w.config(&config)
 	c, err := cluster.New(config)
 	w.Expect(err).NotTo(HaveOccurred())
-	p := &process{uploads: upload.NewService(upload.Config{
+	p := &process{creator: c.Creator(), uploads: upload.NewService(upload.Config{
 		Core:      session.NewService(session.Config{Sink: sink, Checksum: crc64nvme.New}),
 		Publisher: sink, Directory: c.Directory(), Changed: c.Changed, Log: log,
 	})}

@@ -82,7 +82,7 @@ type Cluster struct {
 	config  Config
 	place   place
 	manager manager.Manager
-	live    client.Client // no cache
+	live    client.WithWatch // no cache
 	changes *changes
 }
 
@@ -106,7 +106,7 @@ func New(c Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)
 	}
-	live, err := client.New(api, client.Options{HTTPClient: m.GetHTTPClient(), Scheme: scheme, Mapper: m.GetRESTMapper()})
+	live, err := client.NewWithWatch(api, client.Options{HTTPClient: m.GetHTTPClient(), Scheme: scheme, Mapper: m.GetRESTMapper()})
 	if err != nil {
 		return nil, fmt.Errorf("make the client: %w", err)
 	}
@@ -120,6 +120,10 @@ func New(c Config) (*Cluster, error) {
 // Directory answers for sessions that are not known here. It may be used
 // before Run, and concurrently.
 func (c *Cluster) Directory() upload.Directory { return directory{c.place, c.live} }
+
+// Creator creates sessions for this dataplane's store. It may be used before
+// Run, and concurrently.
+func (c *Cluster) Creator() upload.Creator { return creator{c.place, c.live, c.config.Log} }
 
 // Changed is for upload.Config.Changed. It may be called at any time and
 // concurrently, and returns at once.

@@ -54,7 +54,7 @@ var house = []room{
 	},
 	{
 		path: "dataplane/cluster", rooms: []string{"dataplane/upload", "dataplane/session", "api/..."},
-		libraries: kubernetes,
+		libraries: slices.Concat(kubernetes, []string{"sigs.k8s.io/json"}),
 	},
 
 	// Flags and wiring: anything.
