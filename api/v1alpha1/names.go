@@ -74,6 +74,10 @@ const (
 // did not confirm in time that its staged bytes are freed.
 const ReasonStagedBytesLeft = "StagedBytesLeft"
 
+// ReasonObjectLeft is the reason of the event that tells of a deleted session with reclaimPolicy
+// Delete whose replica did not confirm in time that its object is removed.
+const ReasonObjectLeft = "ObjectLeft"
+
 // Reasons of condition Ready of an UploadStore.
 const (
 	// ReasonDataplaneReady means that at least one replica is alive.
@@ -90,14 +94,14 @@ const (
 const SelectStore = "spec.storeRef.name"
 
 // StagingFinalizer keeps a deleted session until its replica has freed the
-// staged bytes, or a bounded time has passed.
+// staged bytes and, with reclaimPolicy Delete, removed the object, or a bounded time has passed.
 const StagingFinalizer = "uploads.slipway.dev/staging"
 
 // Field managers of server-side apply. The two never own the same field.
 const (
 	// OperatorFieldManager owns the status but for progress and result.
 	OperatorFieldManager = "slipway-operator"
-	// DataplaneFieldManager owns status.progress and status.result.
+	// DataplaneFieldManager owns status.progress, status.result and status.reclaimedTime.
 	DataplaneFieldManager = "slipway-dataplane"
 )
 

@@ -428,6 +428,7 @@ func (in *UploadSessionStatus) DeepCopyInto(out *UploadSessionStatus) {
 	in.Admission.DeepCopyInto(&out.Admission)
 	in.Progress.DeepCopyInto(&out.Progress)
 	in.Result.DeepCopyInto(&out.Result)
+	in.ReclaimedTime.DeepCopyInto(&out.ReclaimedTime)
 	in.StartTime.DeepCopyInto(&out.StartTime)
 	in.ExpirationTime.DeepCopyInto(&out.ExpirationTime)
 	in.CompletionTime.DeepCopyInto(&out.CompletionTime)

@@ -42,6 +42,12 @@ func finalizer(s *v1alpha1.UploadSession) { s.Finalizers = []string{v1alpha1.Sta
 
 func deleted(s *v1alpha1.UploadSession) { s.DeletionTimestamp = ptr.To(metav1.NewTime(noon)) }
 
+// reclaimed is a session whose object goes when it is deleted.
+func reclaimed(s *v1alpha1.UploadSession) { s.Spec.ReclaimPolicy = v1alpha1.ReclaimPolicyDelete }
+
+// objectGone is a session whose replica says that the object is removed.
+func objectGone(s *v1alpha1.UploadSession) { s.Status.ReclaimedTime = metav1.NewTime(noon) }
+
 // published is how the operator leaves a session that was published a second after noon.
 func published(s *v1alpha1.UploadSession) {
 	result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)(s)
@@ -56,6 +62,9 @@ func result(outcome v1alpha1.UploadOutcome, reason string) func(*v1alpha1.Upload
 	return func(s *v1alpha1.UploadSession) {
 		s.Status.Result = v1alpha1.UploadSessionResult{
 			Outcome: outcome, Reason: reason, FinishedTime: metav1.NewTime(noon.Add(time.Second)),
+		}
+		if outcome == v1alpha1.UploadOutcomePublished {
+			s.Status.Result.Key = "llama/model.gguf"
 		}
 	}
 }

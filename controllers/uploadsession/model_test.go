@@ -377,9 +377,9 @@ func (m *operatorModel) writeStatus(w *write) bool {
 	}
 	admits := !admission.Admitted(w.session) && w.plan.status.Admission.Replica != ""
 	m.edit(w.session.Name, func(s *v1alpha1.UploadSession) {
-		progress, result := s.Status.Progress, s.Status.Result
+		progress, result, reclaimed := s.Status.Progress, s.Status.Result, s.Status.ReclaimedTime
 		s.Status = *w.plan.status.DeepCopy()
-		s.Status.Progress, s.Status.Result = progress, result
+		s.Status.Progress, s.Status.Result, s.Status.ReclaimedTime = progress, result, reclaimed
 	})
 	if admits {
 		m.checkAdmission(w)

@@ -45,7 +45,7 @@ func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.
 		return observation{}, fmt.Errorf("get the session's store: %w", err)
 	}
 
-	if o.store == nil && admission.Holds(&session) {
+	if o.store == nil && (admission.Holds(&session) || reclaims(&session)) {
 		var lease coordinationv1.Lease
 		name := heartbeat.LeaseName(session.Status.Admission.Replica)
 		switch err := reader.Get(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name}, &lease); {

@@ -330,6 +330,53 @@ func TestPlan(t *testing.T) {
 				says: `Replica "models-0" did not confirm within 2m0s that the staged bytes are freed; it sweeps them when it is back.`,
 			},
 		},
+
+		// With its object.
+		{
+			name: "a deleted session whose object goes with it waits until that is removed, and says so",
+			o:    alone(session(admitted, published, reclaimed, deleted), store()),
+			at:   time.Minute,
+			want: expected{
+				admitted: "True Admitted", ready: "False Deleting", succeeded: "True Published",
+				ended: ptr.To(time.Second), again: time.Minute,
+			},
+		},
+		{
+			name: "a session that was published while it was being deleted waits too",
+			o: alone(session(admitted, deleted, reclaimed, standsAs(v1alpha1.ReasonDeleting),
+				result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
+			at: time.Minute,
+			want: expected{
+				admitted: "True Admitted", ready: "False Deleting", succeeded: "True Published",
+				event: "Normal Published", ended: ptr.To(time.Second), again: time.Minute,
+			},
+		},
+		{
+			name: "a deleted session goes when its object is removed",
+			o:    alone(session(admitted, published, reclaimed, deleted, objectGone), store()),
+			at:   time.Minute,
+			want: expected{finalizer: "removed"},
+		},
+		{
+			name: "a deleted session does not wait for its object for ever, and names what is left",
+			o:    alone(session(admitted, published, reclaimed, deleted), store(notReady)),
+			at:   freeWithin,
+			want: expected{
+				finalizer: "removed", event: "Warning ObjectLeft",
+				says: `Replica "models-0" did not confirm within 2m0s that the object is removed; it removes it when it is back. The key is "llama/model.gguf".`,
+			},
+		},
+		{
+			name: "a deleted session whose object would go with it has none when it was not published",
+			o:    alone(session(admitted, reclaimed, deleted, result(v1alpha1.UploadOutcomeAborted, v1alpha1.ReasonDeleted)), store()),
+			at:   time.Second,
+			want: expected{finalizer: "removed", event: "Normal Deleted"},
+		},
+		{
+			name: "a session whose object goes with it keeps it while it is not deleted",
+			o:    alone(session(admitted, published, reclaimed), store()),
+			at:   30 * day,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -350,6 +397,24 @@ func TestPlan(t *testing.T) {
 				t.Errorf("carried out, the plan still plans: %+v", again)
 			}
 		})
+	}
+}
+
+func TestATTLTakesTheObjectToo(t *testing.T) {
+	now := noon.Add(time.Second + time.Minute)
+	o := alone(session(admitted, published, reclaimed, ttl(60)), store())
+	p := planFor(o, now)
+	if !p.remove {
+		t.Fatalf("the session is not deleted: %+v", p)
+	}
+	got := read(planFor(carriedOut(o, p, now), now))
+	got.says = ""
+	want := expected{
+		admitted: "True Admitted", ready: "False Deleting", succeeded: "True Published",
+		ended: ptr.To(time.Second), again: freeWithin,
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(expected{})); diff != "" {
+		t.Errorf("the plan once it is deleted differs (-want +got):\n%s", diff)
 	}
 }
 
@@ -433,9 +498,9 @@ func carriedOut(o observation, p plan, now time.Time) observation {
 		finalizer(s)
 	}
 	if p.status != nil {
-		progress, result := s.Status.Progress, s.Status.Result
+		progress, result, reclaimed := s.Status.Progress, s.Status.Result, s.Status.ReclaimedTime
 		s.Status = *p.status.DeepCopy()
-		s.Status.Progress, s.Status.Result = progress, result
+		s.Status.Progress, s.Status.Result, s.Status.ReclaimedTime = progress, result, reclaimed
 	}
 	if p.remove {
 		s.DeletionTimestamp = ptr.To(metav1.NewTime(now))

@@ -32,6 +32,8 @@ type standing struct {
 	reason    string
 	message   string
 	ended     metav1.Time
+	// left is what the replica has yet to do although the session has ended, for people; mostly nothing.
+	left string
 }
 
 // rules are asked in order, and the first that applies says how the session
@@ -68,6 +70,9 @@ func hasResult(f facts) *standing {
 	if result.Outcome == v1alpha1.UploadOutcomePublished {
 		s.succeeded = metav1.ConditionTrue
 		s.message = cmp.Or(s.message, "The object is verified and published; status.result has its key and digest.")
+	}
+	if reclaims(f.session) {
+		s.left = "The session is being deleted: " + f.awaitsReplica("remove the object")
 	}
 	return &s
 }
@@ -114,21 +119,21 @@ func deleting(f facts) *standing {
 	if f.session.DeletionTimestamp.IsZero() {
 		return nil
 	}
-	return waits(v1alpha1.ReasonDeleting, "The session is being deleted: "+f.awaitsReplica())
+	return waits(v1alpha1.ReasonDeleting, "The session is being deleted: "+f.awaitsReplica("free the staged bytes"))
 }
 
 func cancelling(f facts) *standing {
 	if f.session.Spec.DesiredState != v1alpha1.DesiredStateCancelled {
 		return nil
 	}
-	return waits(v1alpha1.ReasonCancelling, "desiredState is Cancelled: "+f.awaitsReplica())
+	return waits(v1alpha1.ReasonCancelling, "desiredState is Cancelled: "+f.awaitsReplica("free the staged bytes"))
 }
 
 func expiring(f facts) *standing {
 	if !f.admitted() || f.now.Before(f.expiration.Add(expiryGrace)) {
 		return nil
 	}
-	return waits(v1alpha1.ReasonExpiring, "activeDeadlineSeconds have passed: "+f.awaitsReplica())
+	return waits(v1alpha1.ReasonExpiring, "activeDeadlineSeconds have passed: "+f.awaitsReplica("free the staged bytes"))
 }
 
 func suspended(f facts) *standing {
@@ -180,10 +185,17 @@ func (f facts) replicaAlive() bool {
 	})
 }
 
-// awaitsReplica says what has to happen before the session ends.
-func (f facts) awaitsReplica() string {
+// awaitsReplica says what the replica has to do before the session goes.
+func (f facts) awaitsReplica(to string) string {
 	if f.replicaAlive() {
-		return fmt.Sprintf("replica %q has yet to free the staged bytes.", f.admission.Replica)
+		return fmt.Sprintf("replica %q has yet to %s.", f.admission.Replica, to)
 	}
-	return fmt.Sprintf("replica %q has yet to free the staged bytes and is not alive; start it again.", f.admission.Replica)
+	return fmt.Sprintf("replica %q has yet to %s and is not alive; start it again.", f.admission.Replica, to)
+}
+
+// reclaims reports whether a session that is being deleted waits for its
+// replica to remove the object.
+func reclaims(s *v1alpha1.UploadSession) bool {
+	return !s.DeletionTimestamp.IsZero() && s.Status.ReclaimedTime.IsZero() &&
+		s.Spec.ReclaimPolicy == v1alpha1.ReclaimPolicyDelete && s.Status.Result.Outcome == v1alpha1.UploadOutcomePublished
 }

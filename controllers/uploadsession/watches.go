@@ -127,6 +127,7 @@ func moreThanProgress(before, after *v1alpha1.UploadSession) bool {
 	return before.Generation != after.Generation ||
 		!equality.Semantic.DeepEqual(before.Finalizers, after.Finalizers) ||
 		!equality.Semantic.DeepEqual(before.Status.Result, after.Status.Result) ||
+		!before.Status.ReclaimedTime.Equal(&after.Status.ReclaimedTime) ||
 		!equality.Semantic.DeepEqual(ownStatus(before), ownStatus(after))
 }
 

@@ -54,6 +54,7 @@ func (p place) grantOf(s *v1alpha1.UploadSession) (upload.Grant, error) {
 		Replace:     s.Spec.ConflictPolicy == v1alpha1.ConflictPolicyReplace,
 		Explicit:    s.Spec.Completion == v1alpha1.CompletionModeExplicit,
 		Attributes:  attributes(s),
+		Reclaim:     s.Spec.ReclaimPolicy == v1alpha1.ReclaimPolicyDelete,
 		IdleTimeout: seconds(cmp.Or(s.Spec.IdleTimeoutSeconds, admission.IdleTimeoutSeconds)),
 		Deadline:    deadline(s),
 		Suspended:   s.Spec.DesiredState == v1alpha1.DesiredStateSuspended,

@@ -116,6 +116,13 @@ func TestGrantIsWhatTheSessionSays(t *testing.T) {
 			}),
 			with(func(g *upload.Grant) { g.Attributes = map[string]string{"team": "a"} }),
 		},
+		"whose object goes with it": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.ReclaimPolicy = v1alpha1.ReclaimPolicyDelete }),
+			with(func(g *upload.Grant) { g.Reclaim = true }),
+		},
+		"whose object stays": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.ReclaimPolicy = v1alpha1.ReclaimPolicyRetain }), granted,
+		},
 		"whose own idle timeout comes before the store's": {
 			aSession(func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = 60 }),
 			with(func(g *upload.Grant) { g.IdleTimeout = time.Minute }),

@@ -100,6 +100,10 @@ func TestUploadSessionSpec(t *testing.T) {
 		{name: "complete by itself", path: "completion", value: "Automatic"},
 		{name: "another completion", path: "completion", value: "Never", words: "Unsupported value"},
 
+		{name: "the object stays", path: "reclaimPolicy", value: "Retain"},
+		{name: "the object goes with the session", path: "reclaimPolicy", value: "Delete"},
+		{name: "another reclaim policy", path: "reclaimPolicy", value: "Recycle", words: "Unsupported value"},
+
 		{name: "an owner", path: "owner", value: "system:serviceaccount:ml:trainer"},
 		{name: "no owner", path: "owner", value: "", words: "at least 1 chars"},
 		{name: "the longest owner", path: "owner", value: strings.Repeat("a", 512)},
@@ -170,7 +174,7 @@ func TestUploadSessionDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for field, want := range map[string]any{
-		"conflictPolicy": "Fail", "completion": "Automatic", "desiredState": "Active", "activeDeadlineSeconds": int64(86400),
+		"conflictPolicy": "Fail", "completion": "Automatic", "reclaimPolicy": "Retain", "desiredState": "Active", "activeDeadlineSeconds": int64(86400),
 	} {
 		if got, _, _ := unstructured.NestedFieldNoCopy(created.Object, "spec", field); got != want {
 			t.Errorf("%s is %v, want %v", field, got, want)
@@ -210,6 +214,9 @@ func TestUploadSessionUpdates(t *testing.T) {
 		{name: "the algorithm does not come", from: session, path: "digestAlgorithm", value: "SHA256", words: "digestAlgorithm is immutable"},
 		{name: "the conflict policy stays", from: full, path: "conflictPolicy", value: "Replace", words: "conflictPolicy is immutable"},
 		{name: "the completion stays", from: full, path: "completion", value: "Explicit", words: "completion is immutable"},
+		{name: "the object's staying stays", from: full, path: "reclaimPolicy", value: "Delete", words: "reclaimPolicy is immutable"},
+		{name: "the object's going stays", from: full.set("reclaimPolicy", "Delete"), path: "reclaimPolicy", value: "Retain", words: "reclaimPolicy is immutable"},
+		{name: "the object's going is not left out", from: full.set("reclaimPolicy", "Delete"), path: "reclaimPolicy", words: "reclaimPolicy is immutable"},
 		{name: "the owner stays", from: full, path: "owner", value: "bob", words: "owner is immutable"},
 		{name: "the owner does not go", from: full, path: "owner", words: "owner is immutable"},
 		{name: "the owner does not come", from: session, path: "owner", value: "bob", words: "owner is immutable"},
@@ -325,13 +332,17 @@ func TestUploadSessionStatusIsWrittenOnce(t *testing.T) {
 		{name: "an admission does not go", path: "admission", words: "admission is written once"},
 		{name: "a result stays", path: "result.reason", value: "Other", words: "result is written once"},
 		{name: "a result does not go", path: "result", words: "result is written once"},
+		{name: "the object's going stays", path: "reclaimedTime", value: "2026-01-02T03:04:06Z", words: "reclaimedTime is written once"},
+		{name: "the object's going does not go", path: "reclaimedTime", words: "reclaimedTime is written once"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			created := w.make("UploadSession", session)
 			if err := w.Create(t.Context(), created); err != nil {
 				t.Fatal(err)
 			}
-			created.Object["status"] = map[string]any{"admission": admission, "progress": progress, "result": result}
+			created.Object["status"] = map[string]any{
+				"admission": admission, "progress": progress, "result": result, "reclaimedTime": "2026-01-02T03:04:05Z",
+			}
 			if err := w.Status().Update(t.Context(), created); err != nil {
 				t.Fatal(err)
 			}

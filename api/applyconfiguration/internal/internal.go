@@ -45,6 +45,8 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.QuotaExceededPolicy
   scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.ReclaimPolicy
+  scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.StoreDefaults
   map:
     fields:
@@ -283,6 +285,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: owner
       type:
         scalar: string
+    - name: reclaimPolicy
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.ReclaimPolicy
+      default: Retain
     - name: sizeBytes
       type:
         scalar: numeric
@@ -318,6 +324,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: progress
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionProgress
+    - name: reclaimedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: result
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionResult

@@ -57,8 +57,13 @@ type UploadSessionSpecApplyConfiguration struct {
 	// activeDeadlineSeconds ends the session this many seconds after its admission, whether or
 	// not bytes arrive, from 10 seconds to 30 days. Default 1 day.
 	ActiveDeadlineSeconds *int32 `json:"activeDeadlineSeconds,omitempty"`
+	// reclaimPolicy says what becomes of the published object when the session is deleted, by
+	// whomever and also by ttlSecondsAfterFinished: Retain (the default) leaves it under its key,
+	// Delete removes it, unless something else was put there since. Immutable.
+	ReclaimPolicy *apiv1alpha1.ReclaimPolicy `json:"reclaimPolicy,omitempty"`
 	// ttlSecondsAfterFinished deletes the session this many seconds after it ended, from 0 to
-	// 30 days. Without it the resource is kept; staged bytes are freed at the end either way.
+	// 30 days, and with reclaimPolicy Delete the published object too. Without it the resource is
+	// kept; staged bytes are freed at the end either way.
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
@@ -175,6 +180,14 @@ func (b *UploadSessionSpecApplyConfiguration) WithIdleTimeoutSeconds(value int32
 // If called multiple times, the ActiveDeadlineSeconds field is set to the value of the last call.
 func (b *UploadSessionSpecApplyConfiguration) WithActiveDeadlineSeconds(value int32) *UploadSessionSpecApplyConfiguration {
 	b.ActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithReclaimPolicy sets the ReclaimPolicy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReclaimPolicy field is set to the value of the last call.
+func (b *UploadSessionSpecApplyConfiguration) WithReclaimPolicy(value apiv1alpha1.ReclaimPolicy) *UploadSessionSpecApplyConfiguration {
+	b.ReclaimPolicy = &value
 	return b
 }
 
