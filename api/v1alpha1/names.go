@@ -121,5 +121,9 @@ const (
 	AvailableBytesAnnotation = "uploads.slipway.dev/available-bytes"
 )
 
+// DefaultActiveDeadlineSeconds is the deadline of a session where neither it nor its admission
+// names one, as an earlier version may have left it.
+const DefaultActiveDeadlineSeconds = 86400
+
 // MaxChunks is the largest number of chunks of a session.
 const MaxChunks = 100000

@@ -189,16 +189,16 @@ type UploadSessionSpec struct {
 
 	// idleTimeoutSeconds ends the session this many seconds after the last accepted byte, or
 	// after admission when none came, from 10 seconds to 30 days. Without it the store's default
-	// counts. A chunk in flight always wins.
+	// counts; the store may have a limit. A chunk in flight always wins.
 	// +optional
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	IdleTimeoutSeconds int32 `json:"idleTimeoutSeconds,omitempty"`
 
 	// activeDeadlineSeconds ends the session this many seconds after its admission, whether or
-	// not bytes arrive, from 10 seconds to 30 days. Default 1 day.
+	// not bytes arrive, from 10 seconds to 30 days. Without it the store's default counts; the
+	// store may have a limit. status.expirationTime says what holds.
 	// +optional
-	// +default=86400
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	ActiveDeadlineSeconds int32 `json:"activeDeadlineSeconds,omitempty"`
@@ -211,8 +211,9 @@ type UploadSessionSpec struct {
 	ReclaimPolicy ReclaimPolicy `json:"reclaimPolicy,omitempty"`
 
 	// ttlSecondsAfterFinished deletes the session this many seconds after it ended, from 0 to
-	// 30 days, and with reclaimPolicy Delete the published object too. Without it the resource is
-	// kept; staged bytes are freed at the end either way.
+	// 30 days, and with reclaimPolicy Delete the published object too. Without it the default that
+	// the store had at the session's admission counts; without that too, the resource is kept.
+	// Staged bytes are freed at the end either way.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2592000
@@ -249,6 +250,31 @@ type UploadSessionAdmission struct {
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	IdleTimeoutSeconds int32 `json:"idleTimeoutSeconds,omitempty"`
+
+	// activeDeadlineSeconds is the store's default at admission; spec.activeDeadlineSeconds comes before it.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	ActiveDeadlineSeconds int32 `json:"activeDeadlineSeconds,omitempty"`
+
+	// ttlSecondsAfterFinished is the store's default at admission, if it had one;
+	// spec.ttlSecondsAfterFinished comes before it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2592000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+
+	// maxIdleTimeoutSeconds is the store's limit at admission, if it had one; no idle timeout is longer.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	MaxIdleTimeoutSeconds int32 `json:"maxIdleTimeoutSeconds,omitempty"`
+
+	// maxActiveDeadlineSeconds is the store's limit at admission, if it had one; no deadline is later.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	MaxActiveDeadlineSeconds int32 `json:"maxActiveDeadlineSeconds,omitempty"`
 
 	// reservedBytes is how much of the volume is reserved for the session.
 	// +required
@@ -384,7 +410,8 @@ type UploadSessionStatus struct {
 	// +optional
 	StartTime metav1.Time `json:"startTime,omitzero"`
 
-	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds.
+	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds or the
+	// store's default, within the store's limit.
 	// +optional
 	ExpirationTime metav1.Time `json:"expirationTime,omitzero"`
 

@@ -101,6 +101,11 @@ func idleTimeout(n int32) func(*v1alpha1.UploadSession) {
 	return func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = n }
 }
 
+// granted changes what an admitted session was granted.
+func granted(change func(*v1alpha1.UploadSessionAdmission)) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) { change(&s.Status.Admission) }
+}
+
 func ttl(n int32) func(*v1alpha1.UploadSession) {
 	return func(s *v1alpha1.UploadSession) { s.Spec.TTLSecondsAfterFinished = &n }
 }

@@ -1,6 +1,7 @@
 package uploadsession
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -52,7 +53,7 @@ func planFor(o observation, now time.Time) plan {
 		status: changed(o.session, desired),
 		event:  news(o.session, desired),
 	}
-	switch ttl := o.session.Spec.TTLSecondsAfterFinished; {
+	switch ttl := cmp.Or(o.session.Spec.TTLSecondsAfterFinished, desired.Admission.TTLSecondsAfterFinished); {
 	case desired.CompletionTime.IsZero():
 		p.requeueAfter = nextChange(o, desired, now)
 	case ttl != nil:
@@ -130,7 +131,7 @@ func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
 		desired.Admission = o.granted
 	}
 	if desired.Admission.Replica != "" {
-		desired.ExpirationTime = metav1.NewTime(desired.Admission.AdmittedTime.Add(seconds(o.session.Spec.ActiveDeadlineSeconds)))
+		desired.ExpirationTime = metav1.NewTime(desired.Admission.AdmittedTime.Add(activeDeadline(o.session.Spec, desired.Admission)))
 	}
 	f.admission, f.expiration = desired.Admission, desired.ExpirationTime.Time
 
@@ -208,6 +209,13 @@ func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Ti
 		next = lease
 	}
 	return next
+}
+
+// activeDeadline is how long after its admission a session ends: as it asks,
+// or as its store had it by default, and no later than its store let it.
+func activeDeadline(spec v1alpha1.UploadSessionSpec, granted v1alpha1.UploadSessionAdmission) time.Duration {
+	asked := cmp.Or(spec.ActiveDeadlineSeconds, granted.ActiveDeadlineSeconds, v1alpha1.DefaultActiveDeadlineSeconds)
+	return seconds(min(asked, cmp.Or(granted.MaxActiveDeadlineSeconds, asked)))
 }
 
 // until returns how long it is from now to then, at least 0.

@@ -277,6 +277,29 @@ func TestPlan(t *testing.T) {
 			want: expected{removed: true},
 		},
 		{
+			name: "a finished session has the TTL of its store when it was admitted",
+			o: alone(session(admitted, published, granted(func(a *v1alpha1.UploadSessionAdmission) {
+				a.TTLSecondsAfterFinished = ptr.To[int32](60)
+			})), store()),
+			at:   time.Second + time.Minute,
+			want: expected{removed: true},
+		},
+		{
+			name: "a session's own TTL comes before its store's",
+			o: alone(session(admitted, published, ttl(120), granted(func(a *v1alpha1.UploadSessionAdmission) {
+				a.TTLSecondsAfterFinished = ptr.To[int32](60)
+			})), store()),
+			at:   time.Second + time.Minute,
+			want: expected{again: time.Minute},
+		},
+		{
+			name: "a TTL that the store has by now concerns no session that was admitted before",
+			o: alone(session(admitted, published), store(func(s *v1alpha1.UploadStore) {
+				s.Spec.Defaults.TTLSecondsAfterFinished = ptr.To[int32](0)
+			})),
+			at: 30 * day,
+		},
+		{
 			name: "a TTL of 0 records the end before it deletes",
 			o:    alone(session(admitted, ttl(0), result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
 			at:   time.Minute,
@@ -432,6 +455,30 @@ func TestAnAdmissionGrantsWhatTheStoreAndTheSessionSay(t *testing.T) {
 	}
 	if !p.status.StartTime.Time.Equal(noon) || *p.status.ObservedGeneration != 1 {
 		t.Errorf("startTime is %v and observedGeneration %d", p.status.StartTime, *p.status.ObservedGeneration)
+	}
+}
+
+func TestTheDeadlineIsTheSessionsOrTheStoresAndWithinTheLimit(t *testing.T) {
+	for name, test := range map[string]struct {
+		asked, byDefault, most int32
+		want                   time.Duration
+	}{
+		"its own":                           {asked: 60, byDefault: 7200, want: time.Minute},
+		"its own, longer than the default":  {asked: 9000, byDefault: 7200, want: 9000 * time.Second},
+		"the store's":                       {byDefault: 7200, want: 2 * time.Hour},
+		"of an admission without one":       {want: 24 * time.Hour},
+		"as long as there may be":           {asked: 9000, byDefault: 7200, most: 9000, want: 9000 * time.Second},
+		"longer than there may be":          {asked: 9001, byDefault: 7200, most: 9000, want: 9000 * time.Second},
+		"of an admission without, too long": {most: 9000, want: 9000 * time.Second},
+	} {
+		s := session(admitted, func(s *v1alpha1.UploadSession) { s.Spec.ActiveDeadlineSeconds = test.asked },
+			granted(func(a *v1alpha1.UploadSessionAdmission) {
+				a.ActiveDeadlineSeconds, a.MaxActiveDeadlineSeconds = test.byDefault, test.most
+			}))
+		desired := desiredStatus(alone(s, store()), noon)
+		if got := desired.ExpirationTime.Sub(noon); got != test.want {
+			t.Errorf("%s: the session expires after %v, want %v", name, got, test.want)
+		}
 	}
 }
 

@@ -127,6 +127,30 @@ func TestGrantIsWhatTheSessionSays(t *testing.T) {
 			aSession(func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = 60 }),
 			with(func(g *upload.Grant) { g.IdleTimeout = time.Minute }),
 		},
+		"whose deadline is the store's": {
+			aSession(func(s *v1alpha1.UploadSession) {
+				s.Spec.ActiveDeadlineSeconds, s.Status.Admission.ActiveDeadlineSeconds = 0, 7200
+			}),
+			with(func(g *upload.Grant) { g.Deadline = noon.Add(2 * time.Hour) }),
+		},
+		"whose own deadline comes before the store's": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Status.Admission.ActiveDeadlineSeconds = 7200 }), granted,
+		},
+		"whose deadline is given nowhere": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.ActiveDeadlineSeconds = 0 }), granted,
+		},
+		"whose timeouts are longer than the store lets them": {
+			aSession(func(s *v1alpha1.UploadSession) {
+				s.Spec.IdleTimeoutSeconds = 3601
+				s.Status.Admission.MaxIdleTimeoutSeconds, s.Status.Admission.MaxActiveDeadlineSeconds = 3600, 86399
+			}),
+			with(func(g *upload.Grant) { g.Deadline = noon.Add(24*time.Hour - time.Second) }),
+		},
+		"whose timeouts are as long as the store lets them": {
+			aSession(func(s *v1alpha1.UploadSession) {
+				s.Status.Admission.MaxIdleTimeoutSeconds, s.Status.Admission.MaxActiveDeadlineSeconds = 3600, 86400
+			}), granted,
+		},
 		"that is suspended": {
 			aSession(func(s *v1alpha1.UploadSession) { s.Spec.DesiredState = v1alpha1.DesiredStateSuspended }),
 			with(func(g *upload.Grant) { g.Suspended = true }),

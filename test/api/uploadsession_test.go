@@ -174,13 +174,13 @@ func TestUploadSessionDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for field, want := range map[string]any{
-		"conflictPolicy": "Fail", "completion": "Automatic", "reclaimPolicy": "Retain", "desiredState": "Active", "activeDeadlineSeconds": int64(86400),
+		"conflictPolicy": "Fail", "completion": "Automatic", "reclaimPolicy": "Retain", "desiredState": "Active",
 	} {
 		if got, _, _ := unstructured.NestedFieldNoCopy(created.Object, "spec", field); got != want {
 			t.Errorf("%s is %v, want %v", field, got, want)
 		}
 	}
-	for _, field := range []string{"chunkSizeBytes", "idleTimeoutSeconds", "ttlSecondsAfterFinished", "digest", "digestAlgorithm"} {
+	for _, field := range []string{"chunkSizeBytes", "idleTimeoutSeconds", "activeDeadlineSeconds", "ttlSecondsAfterFinished", "digest", "digestAlgorithm"} {
 		if got, found, _ := unstructured.NestedFieldNoCopy(created.Object, "spec", field); found {
 			t.Errorf("%s is %v, want none: the store's counts, or nothing", field, got)
 		}
@@ -232,6 +232,8 @@ func TestUploadSessionUpdates(t *testing.T) {
 		{name: "a cancelled session is not suspended", from: full.set("desiredState", "Cancelled"), path: "desiredState", value: "Suspended", words: "can't leave Cancelled"},
 		{name: "the idle timeout may change", from: full, path: "idleTimeoutSeconds", value: int64(120)},
 		{name: "the idle timeout may go", from: full, path: "idleTimeoutSeconds"},
+		{name: "the deadline may come", from: session, path: "activeDeadlineSeconds", value: int64(120)},
+		{name: "the deadline may go", from: full.set("activeDeadlineSeconds", int64(60)), path: "activeDeadlineSeconds"},
 		{name: "the deadline may change", from: full, path: "activeDeadlineSeconds", value: int64(120)},
 		{name: "the time to live may come", from: session, path: "ttlSecondsAfterFinished", value: int64(0)},
 		{name: "the time to live may go", from: full, path: "ttlSecondsAfterFinished"},
@@ -267,6 +269,12 @@ var (
 	}
 )
 
+// withTimes is an admission with all that a store may say of time.
+func withTimes(deadline, ttl, maxIdle, maxDeadline int64) map[string]any {
+	whole := object(admission).set("activeDeadlineSeconds", deadline).set("ttlSecondsAfterFinished", ttl)
+	return whole.set("maxIdleTimeoutSeconds", maxIdle).set("maxActiveDeadlineSeconds", maxDeadline)
+}
+
 func TestUploadSessionStatus(t *testing.T) {
 	w := newWorld(t)
 	status := object{"admission": admission, "progress": progress, "result": result}
@@ -282,6 +290,11 @@ func TestUploadSessionStatus(t *testing.T) {
 		{name: "an admission has a replica", path: "admission.replica", words: "Required value"},
 		{name: "an admission has a chunk size", path: "admission.chunkSizeBytes", words: "Required value"},
 		{name: "an admission has an idle timeout", path: "admission.idleTimeoutSeconds", words: "Required value"},
+		{name: "an admission has the store's times", path: "admission", value: withTimes(60, 0, 10, 2592000)},
+		{name: "an admission has no deadline that is too short", path: "admission", value: withTimes(9, 0, 10, 10), words: "greater than or equal to 10"},
+		{name: "an admission has no negative time to live", path: "admission", value: withTimes(10, -1, 10, 10), words: "greater than or equal to 0"},
+		{name: "an admission has no limit of idle timeouts that is too short", path: "admission", value: withTimes(10, 0, 9, 10), words: "greater than or equal to 10"},
+		{name: "an admission has no limit of deadlines that is too long", path: "admission", value: withTimes(10, 0, 10, 2592001), words: "less than or equal to"},
 		{name: "an admission says what is reserved", path: "admission.reservedBytes", words: "Required value"},
 		{name: "an admission has its time", path: "admission.admittedTime", words: "Required value"},
 		{name: "progress counts bytes", path: "progress.receivedBytes", words: "Required value"},

@@ -31,7 +31,8 @@ type UploadSessionStatusApplyConfiguration struct {
 	ReclaimedTime *metav1.Time `json:"reclaimedTime,omitempty"`
 	// startTime is when the operator first saw the session.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
-	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds.
+	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds or the
+	// store's default, within the store's limit.
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
 	// completionTime is when the session ended in whatever way.
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
