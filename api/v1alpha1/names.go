@@ -70,6 +70,10 @@ const (
 	ReasonStoreGone = "StoreGone"
 )
 
+// ReasonReplicaGone is the reason of a session that ended because its replica is gone for good:
+// see GoneForGoodAnnotation.
+const ReasonReplicaGone = "ReplicaGone"
+
 // ReasonStagedBytesLeft is the reason of the event that tells of a deleted session whose replica
 // did not confirm in time that its staged bytes are freed.
 const ReasonStagedBytesLeft = "StagedBytesLeft"
@@ -119,6 +123,10 @@ const (
 	CapacityBytesAnnotation = "uploads.slipway.dev/capacity-bytes"
 	// AvailableBytesAnnotation is what is available on the replica's volume in bytes, decimal.
 	AvailableBytesAnnotation = "uploads.slipway.dev/available-bytes"
+	// GoneForGoodAnnotation says that the replica never comes back, nor its volume. Whoever knows
+	// that puts it on the Lease, with the Lease's holderIdentity as its value: it is about that
+	// process, and means nothing once another one holds the Lease.
+	GoneForGoodAnnotation = "uploads.slipway.dev/gone-for-good"
 )
 
 // DefaultActiveDeadlineSeconds is the deadline of a session where neither it nor its admission

@@ -175,3 +175,9 @@ func replicaAliveUntil(after time.Duration, o observation) observation {
 	o.replicaUntil = noon.Add(after)
 	return o
 }
+
+// replicaGoneAt adds that the replica is gone for good from so long after noon.
+func replicaGoneAt(after time.Duration, o observation) observation {
+	o.replicaGoneFrom = noon.Add(after)
+	return o
+}

@@ -205,8 +205,10 @@ func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Ti
 		return 0
 	}
 	next := until(desired.ExpirationTime.Add(expiryGrace), now)
-	if lease := until(o.replicaUntil, now); lease > 0 && (next == 0 || lease < next) {
-		next = lease
+	for _, then := range []time.Time{o.replicaUntil, o.replicaGoneFrom} {
+		if wait := until(then, now); wait > 0 && (next == 0 || wait < next) {
+			next = wait
+		}
 	}
 	return next
 }

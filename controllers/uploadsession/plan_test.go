@@ -203,6 +203,43 @@ func TestPlan(t *testing.T) {
 			},
 		},
 
+		{
+			name: "a session on a replica that is said to be gone for good has a while to see it come back",
+			o:    replicaGoneAt(time.Minute, alone(session(admitted, standsAs(v1alpha1.ReasonReplicaNotReady)), store(replicas("models-1")))),
+			want: expected{
+				admitted: "True Admitted", ready: "False ReplicaNotReady", succeeded: "Unknown ReplicaNotReady",
+				says: "goes on when the replica is started again", again: time.Minute,
+			},
+		},
+		{
+			name: "a session ends when its replica is gone for good, and moves to no other",
+			o:    replicaGoneAt(time.Minute, alone(session(admitted), store(replicas("models-1")))),
+			at:   time.Minute,
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "False ReplicaGone",
+				says: `Replica "models-0" is gone for good`, event: "Warning ReplicaGone", ended: ptr.To(time.Minute),
+			},
+		},
+		{
+			name: "a session goes on when its replica is alive, whatever anybody says",
+			o:    replicaGoneAt(0, alone(session(admitted), store())),
+			at:   time.Hour,
+			want: expected{again: day + expiryGrace - time.Hour},
+		},
+		{
+			name: "a session that is cancelled ends although its replica never confirms",
+			o:    replicaGoneAt(0, alone(session(admitted, desired(v1alpha1.DesiredStateCancelled)), store(notReady))),
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "False ReplicaGone",
+				event: "Warning ReplicaGone", ended: ptr.To[time.Duration](0),
+			},
+		},
+		{
+			name: "a deleted session does not wait for a replica that is gone for good",
+			o:    replicaGoneAt(0, alone(session(admitted, deleted), store(notReady))),
+			want: expected{finalizer: "removed", event: "Warning ReplicaGone"},
+		},
+
 		// Over.
 		{
 			name: "a published session succeeds",
@@ -552,8 +589,8 @@ func carriedOut(o observation, p plan, now time.Time) observation {
 	if p.remove {
 		s.DeletionTimestamp = ptr.To(metav1.NewTime(now))
 	}
-	replicaUntil := o.replicaUntil
+	replicaUntil, replicaGoneFrom := o.replicaUntil, o.replicaGoneFrom
 	o = alone(s, o.store)
-	o.replicaUntil = replicaUntil
+	o.replicaUntil, o.replicaGoneFrom = replicaUntil, replicaGoneFrom
 	return o
 }

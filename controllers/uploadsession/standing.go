@@ -3,7 +3,6 @@ package uploadsession
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -45,6 +44,7 @@ var rules = []func(facts) *standing{
 	cancelledBeforeAdmission,
 	refused,
 	storeGone,
+	replicaGone,
 	deleting,
 	cancelling,
 	expiring,
@@ -115,6 +115,16 @@ func storeGone(f facts) *standing {
 		"create the store and the session again.", f.session.Spec.StoreRef.Name, f.admission.Replica))
 }
 
+// replicaGone ends a session rather than have another replica take it up: what
+// is gone holds what was sent, and may have published it.
+func replicaGone(f facts) *standing {
+	if !f.admitted() || f.replicaAlive() || f.replicaGoneFrom.IsZero() || f.now.Before(f.replicaGoneFrom) {
+		return nil
+	}
+	return f.end(v1alpha1.ReasonReplicaGone, fmt.Sprintf("Replica %q is gone for good, as its Lease says, with all that it held: "+
+		"create the session again and send everything anew.", f.admission.Replica))
+}
+
 func deleting(f facts) *standing {
 	if f.session.DeletionTimestamp.IsZero() {
 		return nil
@@ -180,9 +190,7 @@ func (f facts) replicaAlive() bool {
 	if f.store == nil {
 		return f.now.Before(f.replicaUntil)
 	}
-	return slices.ContainsFunc(f.store.Status.Replicas, func(r v1alpha1.UploadStoreReplica) bool {
-		return r.Name == f.admission.Replica
-	})
+	return listed(f.store, f.admission.Replica)
 }
 
 // awaitsReplica says what the replica has to do before the session goes.

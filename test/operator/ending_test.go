@@ -95,6 +95,29 @@ var _ = Describe("The end of a session", func() {
 		Expect(w.events).To(Receive(HavePrefix("Normal Published")))
 	})
 
+	It("comes when its replica is said to be gone for good, and is", func(ctx SpecContext) {
+		s := w.createSession(ctx)
+		w.step(ctx, s)
+		w.sayGone(ctx, replicaName)
+		w.step(ctx, s)
+		Expect(s).To(showing("True Admitted", "True Uploading", "Unknown Uploading"))
+
+		w.pass(leaseLife)
+		w.stepStore(ctx)
+		Expect(w.step(ctx, s)).To(Equal(time.Minute))
+		Expect(s).To(showing("True Admitted", "False ReplicaNotReady", "Unknown ReplicaNotReady"))
+
+		w.pass(time.Minute)
+		w.step(ctx, s)
+		Expect(s).To(showing("True Admitted", "False Finished", "False ReplicaGone"))
+		Expect(w.events).To(Receive(HavePrefix("Warning ReplicaGone")))
+
+		By("giving way to what the volume says, should it be back after all")
+		report(ctx, s, w.publication())
+		w.step(ctx, s)
+		Expect(s).To(showing("True Admitted", "False Finished", "True Published"))
+	})
+
 	Context("when it is deleted", func() {
 		It("goes at once when it was never admitted", func(ctx SpecContext) {
 			s := w.createSession(ctx, func(s *v1alpha1.UploadSession) { s.Finalizers = []string{v1alpha1.StagingFinalizer} })

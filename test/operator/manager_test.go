@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -107,6 +108,19 @@ var _ = Describe("The manager", func() {
 		Eventually(ctx, func() *v1alpha1.UploadSession { w.refresh(ctx, next); return next }).Should(beGone())
 		Expect(user.Delete(ctx, s)).To(Succeed())
 		Eventually(ctx, func() *v1alpha1.UploadSession { w.refresh(ctx, s); return s }).Should(beGone())
+	})
+
+	It("hears that a replica is gone for good", func(ctx SpecContext) {
+		w.createStore(ctx)
+		w.heartbeat(ctx, replicaName, 1000)
+		s := w.createSession(ctx)
+		becomes(ctx, s, v1alpha1.ReasonUploading)
+		w.pass(leaseLife + time.Minute)
+		store := w.getStore(ctx) // which makes the operator look at its Leases
+		Expect(user.Patch(ctx, store, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"limits":{"maxObjectBytes":1000}}}`)))).To(Succeed())
+		becomes(ctx, s, v1alpha1.ReasonReplicaNotReady)
+		w.sayGone(ctx, replicaName)
+		becomes(ctx, s, v1alpha1.ReasonReplicaGone)
 	})
 
 	It("admits a burst of sessions as far as there is room, and no further", func(ctx SpecContext) {
