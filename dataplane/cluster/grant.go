@@ -151,12 +151,16 @@ func attributes(s *v1alpha1.UploadSession) map[string]string {
 	return plain
 }
 
+// clockSkew is how far the operator's clock, by which a session was admitted, may be behind ours:
+// it delays a deadline, so that none comes early.
+const clockSkew = 5 * time.Second
+
 // deadline is as the session asks, or as its store had it by default, and no
-// later than its store let it.
+// later than its store let it, by whichever clock is behind.
 func deadline(s *v1alpha1.UploadSession) time.Time {
 	granted := s.Status.Admission
 	asked := cmp.Or(s.Spec.ActiveDeadlineSeconds, granted.ActiveDeadlineSeconds, v1alpha1.DefaultActiveDeadlineSeconds)
-	return granted.AdmittedTime.Add(within(granted.MaxActiveDeadlineSeconds, asked))
+	return granted.AdmittedTime.Add(within(granted.MaxActiveDeadlineSeconds, asked) + clockSkew)
 }
 
 // within is a number of seconds, or the most there may be where that is less; 0 is no limit.
