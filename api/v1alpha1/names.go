@@ -70,9 +70,17 @@ const (
 	ReasonStoreGone = "StoreGone"
 )
 
+// ReasonReplicaGone is the reason of a session that ended because its replica is gone for good:
+// see GoneForGoodAnnotation.
+const ReasonReplicaGone = "ReplicaGone"
+
 // ReasonStagedBytesLeft is the reason of the event that tells of a deleted session whose replica
 // did not confirm in time that its staged bytes are freed.
 const ReasonStagedBytesLeft = "StagedBytesLeft"
+
+// ReasonObjectLeft is the reason of the event that tells of a deleted session with reclaimPolicy
+// Delete whose replica did not confirm in time that its object is removed.
+const ReasonObjectLeft = "ObjectLeft"
 
 // Reasons of condition Ready of an UploadStore.
 const (
@@ -90,7 +98,7 @@ const (
 const SelectStore = "spec.storeRef.name"
 
 // StagingFinalizer keeps a deleted session until its replica has freed the
-// staged bytes, or a bounded time has passed.
+// staged bytes and, with reclaimPolicy Delete, removed the object, or a bounded time has passed.
 const StagingFinalizer = "uploads.slipway.dev/staging"
 
 // FingerprintAnnotation has the digest of the spec with which a client had a dataplane create the
@@ -101,7 +109,7 @@ const FingerprintAnnotation = "uploads.slipway.dev/request-fingerprint"
 const (
 	// OperatorFieldManager owns the status but for progress and result.
 	OperatorFieldManager = "slipway-operator"
-	// DataplaneFieldManager owns status.progress and status.result.
+	// DataplaneFieldManager owns status.progress, status.result and status.reclaimedTime.
 	DataplaneFieldManager = "slipway-dataplane"
 )
 
@@ -119,7 +127,15 @@ const (
 	CapacityBytesAnnotation = "uploads.slipway.dev/capacity-bytes"
 	// AvailableBytesAnnotation is what is available on the replica's volume in bytes, decimal.
 	AvailableBytesAnnotation = "uploads.slipway.dev/available-bytes"
+	// GoneForGoodAnnotation says that the replica never comes back, nor its volume. Whoever knows
+	// that puts it on the Lease, with the Lease's holderIdentity as its value: it is about that
+	// process, and means nothing once another one holds the Lease.
+	GoneForGoodAnnotation = "uploads.slipway.dev/gone-for-good"
 )
+
+// DefaultActiveDeadlineSeconds is the deadline of a session where neither it nor its admission
+// names one, as an earlier version may have left it.
+const DefaultActiveDeadlineSeconds = 86400
 
 // MaxChunks is the largest number of chunks of a session.
 const MaxChunks = 100000

@@ -39,6 +39,18 @@ const (
 	DigestAlgorithmBLAKE3 DigestAlgorithm = "BLAKE3"
 )
 
+// ReclaimPolicy says what becomes of the published object when its session is deleted.
+// +kubebuilder:validation:Enum=Retain;Delete
+type ReclaimPolicy string
+
+const (
+	// ReclaimPolicyRetain leaves the object under its key.
+	ReclaimPolicyRetain ReclaimPolicy = "Retain"
+	// ReclaimPolicyDelete removes the object that the session published from under its key. What
+	// another session or anybody else has put there since stays.
+	ReclaimPolicyDelete ReclaimPolicy = "Delete"
+)
+
 // DesiredState is what the user wants of a session.
 // +kubebuilder:validation:Enum=Active;Suspended;Cancelled
 type DesiredState string
@@ -89,6 +101,7 @@ type StoreReference struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.digest) || !has(self.digestAlgorithm) || self.digest.startsWith(self.digestAlgorithm.lowerAscii() + ':')",message="digest must be of digestAlgorithm; give only one of them, or make them agree"
 // +kubebuilder:validation:XValidation:rule="self.conflictPolicy == oldSelf.conflictPolicy",message="conflictPolicy is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="self.completion == oldSelf.completion",message="completion is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="self.reclaimPolicy == oldSelf.reclaimPolicy",message="reclaimPolicy is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="has(self.owner) == has(oldSelf.owner) && (!has(self.owner) || self.owner == oldSelf.owner)",message="owner is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="has(self.attributes) == has(oldSelf.attributes) && (!has(self.attributes) || self.attributes == oldSelf.attributes)",message="attributes are immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="oldSelf.desiredState != 'Cancelled' || self.desiredState == 'Cancelled'",message="desiredState can't leave Cancelled; create another session"
@@ -176,22 +189,31 @@ type UploadSessionSpec struct {
 
 	// idleTimeoutSeconds ends the session this many seconds after the last accepted byte, or
 	// after admission when none came, from 10 seconds to 30 days. Without it the store's default
-	// counts. A chunk in flight always wins.
+	// counts; the store may have a limit. A chunk in flight always wins.
 	// +optional
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	IdleTimeoutSeconds int32 `json:"idleTimeoutSeconds,omitempty"`
 
 	// activeDeadlineSeconds ends the session this many seconds after its admission, whether or
-	// not bytes arrive, from 10 seconds to 30 days. Default 1 day.
+	// not bytes arrive, from 10 seconds to 30 days. Without it the store's default counts; the
+	// store may have a limit. status.expirationTime says what holds.
 	// +optional
-	// +default=86400
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	ActiveDeadlineSeconds int32 `json:"activeDeadlineSeconds,omitempty"`
 
+	// reclaimPolicy says what becomes of the published object when the session is deleted, by
+	// whomever and also by ttlSecondsAfterFinished: Retain (the default) leaves it under its key,
+	// Delete removes it, unless something else was put there since. Immutable.
+	// +optional
+	// +default="Retain"
+	ReclaimPolicy ReclaimPolicy `json:"reclaimPolicy,omitempty"`
+
 	// ttlSecondsAfterFinished deletes the session this many seconds after it ended, from 0 to
-	// 30 days. Without it the resource is kept; staged bytes are freed at the end either way.
+	// 30 days, and with reclaimPolicy Delete the published object too. Without it the default that
+	// the store had at the session's admission counts; without that too, the resource is kept.
+	// Staged bytes are freed at the end either way.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2592000
@@ -228,6 +250,31 @@ type UploadSessionAdmission struct {
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	IdleTimeoutSeconds int32 `json:"idleTimeoutSeconds,omitempty"`
+
+	// activeDeadlineSeconds is the store's default at admission; spec.activeDeadlineSeconds comes before it.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	ActiveDeadlineSeconds int32 `json:"activeDeadlineSeconds,omitempty"`
+
+	// ttlSecondsAfterFinished is the store's default at admission, if it had one;
+	// spec.ttlSecondsAfterFinished comes before it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2592000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+
+	// maxIdleTimeoutSeconds is the store's limit at admission, if it had one; no idle timeout is longer.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	MaxIdleTimeoutSeconds int32 `json:"maxIdleTimeoutSeconds,omitempty"`
+
+	// maxActiveDeadlineSeconds is the store's limit at admission, if it had one; no deadline is later.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	MaxActiveDeadlineSeconds int32 `json:"maxActiveDeadlineSeconds,omitempty"`
 
 	// reservedBytes is how much of the volume is reserved for the session.
 	// +required
@@ -324,11 +371,12 @@ type UploadSessionResult struct {
 }
 
 // UploadSessionStatus is what is known of a session. The operator writes
-// conditions, admission, the times and observedGeneration; the dataplane writes
-// progress and result.
+// conditions, admission, its times and observedGeneration; the dataplane writes
+// progress, result and reclaimedTime.
 // +kubebuilder:validation:MinProperties=1
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.admission) || (has(self.admission) && self.admission == oldSelf.admission)",message="admission is written once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.result) || (has(self.result) && self.result == oldSelf.result)",message="result is written once"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.reclaimedTime) || (has(self.reclaimedTime) && self.reclaimedTime == oldSelf.reclaimedTime)",message="reclaimedTime is written once"
 type UploadSessionStatus struct {
 	// conditions are Admitted (a replica and the room are granted), Ready (chunks are taken now)
 	// and Succeeded (Unknown while the session is active; its reason says how it stands).
@@ -352,11 +400,18 @@ type UploadSessionStatus struct {
 	// +optional
 	Result UploadSessionResult `json:"result,omitzero"`
 
+	// reclaimedTime is when the dataplane had removed the published object of a session that is
+	// being deleted and whose reclaimPolicy is Delete, or had found that something else is under
+	// its key; written once, by the dataplane.
+	// +optional
+	ReclaimedTime metav1.Time `json:"reclaimedTime,omitzero"`
+
 	// startTime is when the operator first saw the session.
 	// +optional
 	StartTime metav1.Time `json:"startTime,omitzero"`
 
-	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds.
+	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds or the
+	// store's default, within the store's limit.
 	// +optional
 	ExpirationTime metav1.Time `json:"expirationTime,omitzero"`
 

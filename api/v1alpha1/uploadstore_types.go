@@ -56,6 +56,22 @@ type StoreLimits struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=140737488355328
 	MinFreeBytes *int64 `json:"minFreeBytes,omitempty"`
+
+	// maxIdleTimeoutSeconds is the longest idle timeout in seconds, from 10 seconds to 30 days. A
+	// session that asks for more, also later, gets this much. What holds at its admission holds
+	// for a session to its end. Without it a session gets what it asks for.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	MaxIdleTimeoutSeconds int32 `json:"maxIdleTimeoutSeconds,omitempty"`
+
+	// maxActiveDeadlineSeconds is the latest deadline in seconds after the admission, from 10
+	// seconds to 30 days. A session that asks for more, also later, gets this much. What holds at
+	// its admission holds for a session to its end. Without it a session gets what it asks for.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	MaxActiveDeadlineSeconds int32 `json:"maxActiveDeadlineSeconds,omitempty"`
 }
 
 // StoreDefaults is what holds for a session that does not say.
@@ -76,12 +92,29 @@ type StoreDefaults struct {
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	IdleTimeoutSeconds int32 `json:"idleTimeoutSeconds,omitempty"`
+
+	// activeDeadlineSeconds is the deadline of a session that names none, in seconds after its
+	// admission, from 10 seconds to 30 days. Default 1 day.
+	// +optional
+	// +default=86400
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	ActiveDeadlineSeconds int32 `json:"activeDeadlineSeconds,omitempty"`
+
+	// ttlSecondsAfterFinished deletes a session that says nothing of it this many seconds after
+	// it ended, from 0 to 30 days, if it was admitted while this was so. Without it such a session is kept.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2592000
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
 // UploadStoreSpec is a place to upload to: a volume, its dataplane, its limits.
 //
 // +kubebuilder:validation:XValidation:rule="self.volume == oldSelf.volume",message="volume is immutable; create another store"
 // +kubebuilder:validation:XValidation:rule="self.defaults.chunkSizeBytes <= self.limits.maxChunkBytes",message="defaults.chunkSizeBytes must not exceed limits.maxChunkBytes"
+// +kubebuilder:validation:XValidation:rule="!has(self.limits.maxIdleTimeoutSeconds) || self.defaults.idleTimeoutSeconds <= self.limits.maxIdleTimeoutSeconds",message="defaults.idleTimeoutSeconds must not exceed limits.maxIdleTimeoutSeconds"
+// +kubebuilder:validation:XValidation:rule="!has(self.limits.maxActiveDeadlineSeconds) || self.defaults.activeDeadlineSeconds <= self.limits.maxActiveDeadlineSeconds",message="defaults.activeDeadlineSeconds must not exceed limits.maxActiveDeadlineSeconds"
 type UploadStoreSpec struct {
 	// volume is where the objects are kept. Immutable.
 	// +required
@@ -98,7 +131,7 @@ type UploadStoreSpec struct {
 
 	// defaults is what holds for a session that does not say.
 	// +optional
-	// +default={"chunkSizeBytes":16777216,"idleTimeoutSeconds":3600}
+	// +default={"chunkSizeBytes":16777216,"idleTimeoutSeconds":3600,"activeDeadlineSeconds":86400}
 	Defaults StoreDefaults `json:"defaults,omitzero"`
 }
 

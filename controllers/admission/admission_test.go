@@ -145,6 +145,22 @@ func TestTheSessionsOwnChunkSizeComesBeforeTheDefault(t *testing.T) {
 	}
 }
 
+func TestAGrantKeepsWhatTheStoreSaysOfTime(t *testing.T) {
+	ttl := int32(0)
+	timed := changed(store(1000, "a"), func(s *v1alpha1.UploadStore) {
+		s.Spec.Defaults.ActiveDeadlineSeconds, s.Spec.Defaults.TTLSecondsAfterFinished = 7200, &ttl
+		s.Spec.Limits.MaxIdleTimeoutSeconds, s.Spec.Limits.MaxActiveDeadlineSeconds = 4000, 9000
+	})
+	grant, _ := ask(asks(100), timed, nil)
+	if grant.ActiveDeadlineSeconds != 7200 || grant.MaxIdleTimeoutSeconds != 4000 || grant.MaxActiveDeadlineSeconds != 9000 ||
+		grant.TTLSecondsAfterFinished == nil || *grant.TTLSecondsAfterFinished != 0 {
+		t.Errorf("the grant is %+v", grant)
+	}
+	if grant, _ = ask(asks(100), store(1000, "a"), nil); grant.TTLSecondsAfterFinished != nil {
+		t.Errorf("the grant is %+v, although the store says nothing", grant)
+	}
+}
+
 func TestReserved(t *testing.T) {
 	got := Reserved(sessions(on("a", 1), on("b", 2), published(on("a", 4)), ended(on("a", 8)), *asks(16)))
 	if got != 3 {

@@ -191,6 +191,7 @@ func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadS
 		return v1alpha1.UploadSessionAdmission{}, refusal
 	}
 	store := b.stores[e.line.store]
+	defaults, limits := store.Spec.Defaults, store.Spec.Limits
 	replica, reserved := b.leastBusy(store), e.sizeBytes
 	e.assumed = &assumed{holding: holding{replica: replica.Name, bytes: reserved}, writing: true}
 	if earlier != nil {
@@ -200,9 +201,14 @@ func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadS
 		Replica:            replica.Name,
 		Endpoint:           replica.Endpoint,
 		ChunkSizeBytes:     chunkSize(store, e),
-		IdleTimeoutSeconds: store.Spec.Defaults.IdleTimeoutSeconds,
+		IdleTimeoutSeconds: defaults.IdleTimeoutSeconds,
 		ReservedBytes:      &reserved,
 		AdmittedTime:       metav1.NewTime(now),
+
+		ActiveDeadlineSeconds:    defaults.ActiveDeadlineSeconds,
+		TTLSecondsAfterFinished:  defaults.TTLSecondsAfterFinished,
+		MaxIdleTimeoutSeconds:    limits.MaxIdleTimeoutSeconds,
+		MaxActiveDeadlineSeconds: limits.MaxActiveDeadlineSeconds,
 	}, nil
 }
 

@@ -15,6 +15,10 @@ import (
 // skew is how far the clocks of a replica and the operator may be apart.
 const skew = 5 * time.Second
 
+// goneGrace is how long ago the Lease of a replica must have run out before the replica counts as
+// gone for good, whoever says so: a process that is only cut off renews it before.
+const goneGrace = time.Minute
+
 // Report is what a replica says of itself.
 type Report struct {
 	// Replica is its name and endpoint.
@@ -45,6 +49,16 @@ func Until(lease *coordinationv1.Lease) time.Time {
 		return time.Time{}
 	}
 	return lease.Spec.RenewTime.Add(time.Duration(*lease.Spec.LeaseDurationSeconds)*time.Second + skew)
+}
+
+// GoneFrom returns when the replica is gone for good unless it renews its
+// Lease; zero where nobody says that it is, or says it of another process.
+func GoneFrom(lease *coordinationv1.Lease) time.Time {
+	said, until := lease.Annotations[v1alpha1.GoneForGoodAnnotation], Until(lease)
+	if said == "" || lease.Spec.HolderIdentity == nil || said != *lease.Spec.HolderIdentity || until.IsZero() {
+		return time.Time{}
+	}
+	return until.Add(goneGrace)
 }
 
 // Read returns what the Lease reports. The error names what is wrong with it.

@@ -124,16 +124,32 @@ func statusConfiguration(s *v1alpha1.UploadSessionStatus) *applyv1alpha1.UploadS
 	c.ObservedGeneration = s.ObservedGeneration
 	if a := s.Admission; a.Replica != "" {
 		c.WithExpirationTime(s.ExpirationTime)
-		c.WithAdmission(applyv1alpha1.UploadSessionAdmission().
-			WithReplica(a.Replica).
-			WithEndpoint(a.Endpoint).
-			WithChunkSizeBytes(a.ChunkSizeBytes).
-			WithIdleTimeoutSeconds(a.IdleTimeoutSeconds).
-			WithReservedBytes(*a.ReservedBytes).
-			WithAdmittedTime(a.AdmittedTime))
+		c.WithAdmission(admissionConfiguration(a))
 	}
 	if !s.CompletionTime.IsZero() {
 		c.WithCompletionTime(s.CompletionTime)
+	}
+	return c
+}
+
+// admissionConfiguration leaves out what the store did not say.
+func admissionConfiguration(a v1alpha1.UploadSessionAdmission) *applyv1alpha1.UploadSessionAdmissionApplyConfiguration {
+	c := applyv1alpha1.UploadSessionAdmission().
+		WithReplica(a.Replica).
+		WithEndpoint(a.Endpoint).
+		WithChunkSizeBytes(a.ChunkSizeBytes).
+		WithIdleTimeoutSeconds(a.IdleTimeoutSeconds).
+		WithReservedBytes(*a.ReservedBytes).
+		WithAdmittedTime(a.AdmittedTime)
+	c.TTLSecondsAfterFinished = a.TTLSecondsAfterFinished
+	if a.ActiveDeadlineSeconds != 0 {
+		c.WithActiveDeadlineSeconds(a.ActiveDeadlineSeconds)
+	}
+	if a.MaxIdleTimeoutSeconds != 0 {
+		c.WithMaxIdleTimeoutSeconds(a.MaxIdleTimeoutSeconds)
+	}
+	if a.MaxActiveDeadlineSeconds != 0 {
+		c.WithMaxActiveDeadlineSeconds(a.MaxActiveDeadlineSeconds)
 	}
 	return c
 }

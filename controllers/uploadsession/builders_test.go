@@ -42,6 +42,12 @@ func finalizer(s *v1alpha1.UploadSession) { s.Finalizers = []string{v1alpha1.Sta
 
 func deleted(s *v1alpha1.UploadSession) { s.DeletionTimestamp = ptr.To(metav1.NewTime(noon)) }
 
+// reclaimed is a session whose object goes when it is deleted.
+func reclaimed(s *v1alpha1.UploadSession) { s.Spec.ReclaimPolicy = v1alpha1.ReclaimPolicyDelete }
+
+// objectGone is a session whose replica says that the object is removed.
+func objectGone(s *v1alpha1.UploadSession) { s.Status.ReclaimedTime = metav1.NewTime(noon) }
+
 // published is how the operator leaves a session that was published a second after noon.
 func published(s *v1alpha1.UploadSession) {
 	result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)(s)
@@ -56,6 +62,9 @@ func result(outcome v1alpha1.UploadOutcome, reason string) func(*v1alpha1.Upload
 	return func(s *v1alpha1.UploadSession) {
 		s.Status.Result = v1alpha1.UploadSessionResult{
 			Outcome: outcome, Reason: reason, FinishedTime: metav1.NewTime(noon.Add(time.Second)),
+		}
+		if outcome == v1alpha1.UploadOutcomePublished {
+			s.Status.Result.Key = "llama/model.gguf"
 		}
 	}
 }
@@ -90,6 +99,11 @@ func deadline(d time.Duration) func(*v1alpha1.UploadSession) {
 
 func idleTimeout(n int32) func(*v1alpha1.UploadSession) {
 	return func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = n }
+}
+
+// granted changes what an admitted session was granted.
+func granted(change func(*v1alpha1.UploadSessionAdmission)) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) { change(&s.Status.Admission) }
 }
 
 func ttl(n int32) func(*v1alpha1.UploadSession) {
@@ -159,5 +173,11 @@ func alone(s *v1alpha1.UploadSession, st *v1alpha1.UploadStore) observation {
 // replicaAliveUntil adds a Lease that runs out that long after noon.
 func replicaAliveUntil(after time.Duration, o observation) observation {
 	o.replicaUntil = noon.Add(after)
+	return o
+}
+
+// replicaGoneAt adds that the replica is gone for good from so long after noon.
+func replicaGoneAt(after time.Duration, o observation) observation {
+	o.replicaGoneFrom = noon.Add(after)
 	return o
 }

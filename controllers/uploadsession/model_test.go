@@ -361,6 +361,9 @@ func (m *operatorModel) finish(name string, f fault) {
 			again()
 			return
 		}
+		if s := m.server.sessions[name]; reclaims(s) && m.now.Before(s.DeletionTimestamp.Add(freeWithin)) {
+			m.t.Fatalf("session %s goes before its object does", name)
+		}
 		m.edit(name, func(s *v1alpha1.UploadSession) { s.Finalizers = nil })
 	}
 }
@@ -377,9 +380,9 @@ func (m *operatorModel) writeStatus(w *write) bool {
 	}
 	admits := !admission.Admitted(w.session) && w.plan.status.Admission.Replica != ""
 	m.edit(w.session.Name, func(s *v1alpha1.UploadSession) {
-		progress, result := s.Status.Progress, s.Status.Result
+		progress, result, reclaimed := s.Status.Progress, s.Status.Result, s.Status.ReclaimedTime
 		s.Status = *w.plan.status.DeepCopy()
-		s.Status.Progress, s.Status.Result = progress, result
+		s.Status.Progress, s.Status.Result, s.Status.ReclaimedTime = progress, result, reclaimed
 	})
 	if admits {
 		m.checkAdmission(w)
@@ -682,6 +685,9 @@ func (m *operatorModel) actions() map[string]func(*rapid.T) {
 				s.Spec.StoreRef.Name = rapid.SampledFrom([]string{"s", "t"}).Draw(t, "store")
 				s.Spec.Owner = rapid.SampledFrom([]string{"", "alice", "bob"}).Draw(t, "owner")
 				s.Spec.SizeBytes = ptr.To(rapid.SampledFrom([]int64{0, 1, 30, 60, 60, 90, 91}).Draw(t, "size"))
+				s.Spec.ReclaimPolicy = rapid.SampledFrom([]v1alpha1.ReclaimPolicy{
+					v1alpha1.ReclaimPolicyRetain, v1alpha1.ReclaimPolicyDelete,
+				}).Draw(t, "reclaim policy")
 			})
 			m.server.sessions[s.Name] = s
 			m.changes(nil, s)
@@ -705,6 +711,13 @@ func (m *operatorModel) actions() map[string]func(*rapid.T) {
 			m.end(name, rapid.SampledFrom([]v1alpha1.UploadOutcome{
 				v1alpha1.UploadOutcomePublished, v1alpha1.UploadOutcomeAborted, v1alpha1.UploadOutcomeExpired,
 			}).Draw(t, "outcome"))
+		}),
+		"reclaim": do(func(*rapid.T) {
+			m.edit(m.pick("reclaim", reclaims), func(s *v1alpha1.UploadSession) {
+				s.Status.ReclaimedTime = metav1.NewTime(m.now.Truncate(time.Second))
+				left := m.server.objects[s.Spec.StoreRef.Name] - *s.Spec.SizeBytes
+				m.server.objects[s.Spec.StoreRef.Name] = max(0, left) // somebody may have removed it before
+			})
 		}),
 		"progress": do(func(*rapid.T) {
 			m.edit(m.pick("progress", admission.Holds), func(s *v1alpha1.UploadSession) { s.Status.Progress.Percent = ptr.To[int32](1) })

@@ -3,6 +3,7 @@ package uploadsession
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -26,6 +27,9 @@ type observation struct {
 	// replicaUntil is when the Lease of the session's replica runs out, zero without a
 	// Lease; read when there is no store to tell whether the replica is alive.
 	replicaUntil time.Time
+	// replicaGoneFrom is when the session's replica is gone for good, zero where nobody says
+	// that it is; read when the replica is not alive.
+	replicaGoneFrom time.Time
 }
 
 // observe does all the reads of a reconcile. What the queue grants counts until
@@ -45,15 +49,8 @@ func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.
 		return observation{}, fmt.Errorf("get the session's store: %w", err)
 	}
 
-	if o.store == nil && admission.Holds(&session) {
-		var lease coordinationv1.Lease
-		name := heartbeat.LeaseName(session.Status.Admission.Replica)
-		switch err := reader.Get(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name}, &lease); {
-		case err == nil:
-			o.replicaUntil = heartbeat.Until(&lease)
-		case !apierrors.IsNotFound(err):
-			return observation{}, fmt.Errorf("get the Lease of the session's replica: %w", err)
-		}
+	if err := o.observeReplica(ctx, reader); err != nil {
+		return observation{}, err
 	}
 
 	if admission.Asks(&session) {
@@ -64,4 +61,33 @@ func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.
 		}
 	}
 	return o, nil
+}
+
+// observeReplica reads the Lease of the session's replica where it says what
+// the store does not.
+func (o *observation) observeReplica(ctx context.Context, reader client.Reader) error {
+	replica := o.session.Status.Admission.Replica
+	if !admission.Holds(o.session) && !reclaims(o.session) || listed(o.store, replica) {
+		return nil
+	}
+	var lease coordinationv1.Lease
+	key := types.NamespacedName{Namespace: o.session.Namespace, Name: heartbeat.LeaseName(replica)}
+	if err := reader.Get(ctx, key, &lease); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("get the Lease of the session's replica: %w", err)
+	}
+	o.replicaGoneFrom = heartbeat.GoneFrom(&lease)
+	if o.store == nil {
+		o.replicaUntil = heartbeat.Until(&lease)
+	}
+	return nil
+}
+
+// listed reports whether a store, which may be missing, shows a replica as alive.
+func listed(store *v1alpha1.UploadStore, replica string) bool {
+	return store != nil && slices.ContainsFunc(store.Status.Replicas, func(r v1alpha1.UploadStoreReplica) bool {
+		return r.Name == replica
+	})
 }

@@ -1,6 +1,7 @@
 package uploadsession
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -16,7 +17,8 @@ import (
 	"github.com/slipway-dev/slipway/controllers/conditions"
 )
 
-// freeWithin is how long a deleted session waits for its replica to free the staged bytes.
+// freeWithin is how long a deleted session waits for its replica to free the staged bytes, and
+// to remove the object where that is to go too.
 const freeWithin = 2 * time.Minute
 
 // plan is what a reconcile writes, in this order, and when it looks again.
@@ -51,7 +53,7 @@ func planFor(o observation, now time.Time) plan {
 		status: changed(o.session, desired),
 		event:  news(o.session, desired),
 	}
-	switch ttl := o.session.Spec.TTLSecondsAfterFinished; {
+	switch ttl := cmp.Or(o.session.Spec.TTLSecondsAfterFinished, desired.Admission.TTLSecondsAfterFinished); {
 	case desired.CompletionTime.IsZero():
 		p.requeueAfter = nextChange(o, desired, now)
 	case ttl != nil:
@@ -62,8 +64,8 @@ func planFor(o observation, now time.Time) plan {
 }
 
 // planDeparture is the plan for a session that is being deleted. It goes once
-// no staged byte is left or its replica had its time to free them; what goes
-// gets no more status, for nobody will read it.
+// no staged byte is left, nor an object that is to go with it, or its replica
+// had its time for that; what goes gets no more status, for nobody will read it.
 func planDeparture(o observation, now time.Time) plan {
 	if !controllerutil.ContainsFinalizer(o.session, v1alpha1.StagingFinalizer) {
 		return plan{}
@@ -72,18 +74,34 @@ func planDeparture(o observation, now time.Time) plan {
 		return plan{removeFinalizer: true}
 	}
 	desired := desiredStatus(o, now)
-	if !desired.CompletionTime.IsZero() {
+	left := leftovers(o.session, desired)
+	if left == nil {
 		return plan{removeFinalizer: true, event: news(o.session, desired)}
 	}
 	wait := until(o.session.DeletionTimestamp.Add(freeWithin), now)
 	if wait == 0 {
-		return plan{removeFinalizer: true, event: &event{
-			eventType: corev1.EventTypeWarning, reason: v1alpha1.ReasonStagedBytesLeft, action: "Release",
-			note: fmt.Sprintf("Replica %q did not confirm within %v that the staged bytes are freed; it sweeps them when it is back.",
-				desired.Admission.Replica, freeWithin),
-		}}
+		return plan{removeFinalizer: true, event: left}
 	}
-	return plan{status: changed(o.session, desired), requeueAfter: wait}
+	return plan{status: changed(o.session, desired), event: news(o.session, desired), requeueAfter: wait}
+}
+
+// leftovers returns what to tell when a session that is being deleted goes
+// now: what its replica has not confirmed yet. It is nil where nothing is left.
+func leftovers(s *v1alpha1.UploadSession, desired v1alpha1.UploadSessionStatus) *event {
+	left := event{eventType: corev1.EventTypeWarning, action: "Release"}
+	switch {
+	case desired.CompletionTime.IsZero():
+		left.reason = v1alpha1.ReasonStagedBytesLeft
+		left.note = fmt.Sprintf("Replica %q did not confirm within %v that the staged bytes are freed; it sweeps them when it is back.",
+			desired.Admission.Replica, freeWithin)
+	case reclaims(s):
+		left.reason = v1alpha1.ReasonObjectLeft
+		left.note = fmt.Sprintf("Replica %q did not confirm within %v that the object is removed; it removes it when it is back. The key is %q.",
+			desired.Admission.Replica, freeWithin, s.Status.Result.Key)
+	default:
+		return nil
+	}
+	return &left
 }
 
 // conditionTypes are the conditions that the operator owns.
@@ -94,6 +112,7 @@ func ownStatus(s *v1alpha1.UploadSession) v1alpha1.UploadSessionStatus {
 	own := *s.Status.DeepCopy()
 	own.Progress = v1alpha1.UploadSessionProgress{}
 	own.Result = v1alpha1.UploadSessionResult{}
+	own.ReclaimedTime = metav1.Time{}
 	own.Conditions = conditions.Own(own.Conditions, conditionTypes...)
 	return own
 }
@@ -112,7 +131,7 @@ func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
 		desired.Admission = o.granted
 	}
 	if desired.Admission.Replica != "" {
-		desired.ExpirationTime = metav1.NewTime(desired.Admission.AdmittedTime.Add(seconds(o.session.Spec.ActiveDeadlineSeconds)))
+		desired.ExpirationTime = metav1.NewTime(desired.Admission.AdmittedTime.Add(activeDeadline(o.session.Spec, desired.Admission)))
 	}
 	f.admission, f.expiration = desired.Admission, desired.ExpirationTime.Time
 
@@ -142,6 +161,9 @@ func (s standing) conditions(replica string) []metav1.Condition {
 	switch {
 	case s.reason == v1alpha1.ReasonUploading:
 		ready.Status = metav1.ConditionTrue
+	case s.left != "":
+		ready.Reason = v1alpha1.ReasonDeleting
+		ready.Message = s.left
 	case !s.ended.IsZero():
 		ready.Reason = v1alpha1.ReasonFinished
 		ready.Message = "The session has ended."
@@ -183,10 +205,19 @@ func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Ti
 		return 0
 	}
 	next := until(desired.ExpirationTime.Add(expiryGrace), now)
-	if lease := until(o.replicaUntil, now); lease > 0 && (next == 0 || lease < next) {
-		next = lease
+	for _, then := range []time.Time{o.replicaUntil, o.replicaGoneFrom} {
+		if wait := until(then, now); wait > 0 && (next == 0 || wait < next) {
+			next = wait
+		}
 	}
 	return next
+}
+
+// activeDeadline is how long after its admission a session ends: as it asks,
+// or as its store had it by default, and no later than its store let it.
+func activeDeadline(spec v1alpha1.UploadSessionSpec, granted v1alpha1.UploadSessionAdmission) time.Duration {
+	asked := cmp.Or(spec.ActiveDeadlineSeconds, granted.ActiveDeadlineSeconds, v1alpha1.DefaultActiveDeadlineSeconds)
+	return seconds(min(asked, cmp.Or(granted.MaxActiveDeadlineSeconds, asked)))
 }
 
 // until returns how long it is from now to then, at least 0.

@@ -203,6 +203,43 @@ func TestPlan(t *testing.T) {
 			},
 		},
 
+		{
+			name: "a session on a replica that is said to be gone for good has a while to see it come back",
+			o:    replicaGoneAt(time.Minute, alone(session(admitted, standsAs(v1alpha1.ReasonReplicaNotReady)), store(replicas("models-1")))),
+			want: expected{
+				admitted: "True Admitted", ready: "False ReplicaNotReady", succeeded: "Unknown ReplicaNotReady",
+				says: "goes on when the replica is started again", again: time.Minute,
+			},
+		},
+		{
+			name: "a session ends when its replica is gone for good, and moves to no other",
+			o:    replicaGoneAt(time.Minute, alone(session(admitted), store(replicas("models-1")))),
+			at:   time.Minute,
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "False ReplicaGone",
+				says: `Replica "models-0" is gone for good`, event: "Warning ReplicaGone", ended: ptr.To(time.Minute),
+			},
+		},
+		{
+			name: "a session goes on when its replica is alive, whatever anybody says",
+			o:    replicaGoneAt(0, alone(session(admitted), store())),
+			at:   time.Hour,
+			want: expected{again: day + expiryGrace - time.Hour},
+		},
+		{
+			name: "a session that is cancelled ends although its replica never confirms",
+			o:    replicaGoneAt(0, alone(session(admitted, desired(v1alpha1.DesiredStateCancelled)), store(notReady))),
+			want: expected{
+				admitted: "True Admitted", ready: "False Finished", succeeded: "False ReplicaGone",
+				event: "Warning ReplicaGone", ended: ptr.To[time.Duration](0),
+			},
+		},
+		{
+			name: "a deleted session does not wait for a replica that is gone for good",
+			o:    replicaGoneAt(0, alone(session(admitted, deleted), store(notReady))),
+			want: expected{finalizer: "removed", event: "Warning ReplicaGone"},
+		},
+
 		// Over.
 		{
 			name: "a published session succeeds",
@@ -277,6 +314,29 @@ func TestPlan(t *testing.T) {
 			want: expected{removed: true},
 		},
 		{
+			name: "a finished session has the TTL of its store when it was admitted",
+			o: alone(session(admitted, published, granted(func(a *v1alpha1.UploadSessionAdmission) {
+				a.TTLSecondsAfterFinished = ptr.To[int32](60)
+			})), store()),
+			at:   time.Second + time.Minute,
+			want: expected{removed: true},
+		},
+		{
+			name: "a session's own TTL comes before its store's",
+			o: alone(session(admitted, published, ttl(120), granted(func(a *v1alpha1.UploadSessionAdmission) {
+				a.TTLSecondsAfterFinished = ptr.To[int32](60)
+			})), store()),
+			at:   time.Second + time.Minute,
+			want: expected{again: time.Minute},
+		},
+		{
+			name: "a TTL that the store has by now concerns no session that was admitted before",
+			o: alone(session(admitted, published), store(func(s *v1alpha1.UploadStore) {
+				s.Spec.Defaults.TTLSecondsAfterFinished = ptr.To[int32](0)
+			})),
+			at: 30 * day,
+		},
+		{
 			name: "a TTL of 0 records the end before it deletes",
 			o:    alone(session(admitted, ttl(0), result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
 			at:   time.Minute,
@@ -330,6 +390,53 @@ func TestPlan(t *testing.T) {
 				says: `Replica "models-0" did not confirm within 2m0s that the staged bytes are freed; it sweeps them when it is back.`,
 			},
 		},
+
+		// With its object.
+		{
+			name: "a deleted session whose object goes with it waits until that is removed, and says so",
+			o:    alone(session(admitted, published, reclaimed, deleted), store()),
+			at:   time.Minute,
+			want: expected{
+				admitted: "True Admitted", ready: "False Deleting", succeeded: "True Published",
+				ended: ptr.To(time.Second), again: time.Minute,
+			},
+		},
+		{
+			name: "a session that was published while it was being deleted waits too",
+			o: alone(session(admitted, deleted, reclaimed, standsAs(v1alpha1.ReasonDeleting),
+				result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
+			at: time.Minute,
+			want: expected{
+				admitted: "True Admitted", ready: "False Deleting", succeeded: "True Published",
+				event: "Normal Published", ended: ptr.To(time.Second), again: time.Minute,
+			},
+		},
+		{
+			name: "a deleted session goes when its object is removed",
+			o:    alone(session(admitted, published, reclaimed, deleted, objectGone), store()),
+			at:   time.Minute,
+			want: expected{finalizer: "removed"},
+		},
+		{
+			name: "a deleted session does not wait for its object for ever, and names what is left",
+			o:    alone(session(admitted, published, reclaimed, deleted), store(notReady)),
+			at:   freeWithin,
+			want: expected{
+				finalizer: "removed", event: "Warning ObjectLeft",
+				says: `Replica "models-0" did not confirm within 2m0s that the object is removed; it removes it when it is back. The key is "llama/model.gguf".`,
+			},
+		},
+		{
+			name: "a deleted session whose object would go with it has none when it was not published",
+			o:    alone(session(admitted, reclaimed, deleted, result(v1alpha1.UploadOutcomeAborted, v1alpha1.ReasonDeleted)), store()),
+			at:   time.Second,
+			want: expected{finalizer: "removed", event: "Normal Deleted"},
+		},
+		{
+			name: "a session whose object goes with it keeps it while it is not deleted",
+			o:    alone(session(admitted, published, reclaimed), store()),
+			at:   30 * day,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -353,6 +460,24 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+func TestATTLTakesTheObjectToo(t *testing.T) {
+	now := noon.Add(time.Second + time.Minute)
+	o := alone(session(admitted, published, reclaimed, ttl(60)), store())
+	p := planFor(o, now)
+	if !p.remove {
+		t.Fatalf("the session is not deleted: %+v", p)
+	}
+	got := read(planFor(carriedOut(o, p, now), now))
+	got.says = ""
+	want := expected{
+		admitted: "True Admitted", ready: "False Deleting", succeeded: "True Published",
+		ended: ptr.To(time.Second), again: freeWithin,
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(expected{})); diff != "" {
+		t.Errorf("the plan once it is deleted differs (-want +got):\n%s", diff)
+	}
+}
+
 func TestAnAdmissionGrantsWhatTheStoreAndTheSessionSay(t *testing.T) {
 	p := planFor(alone(session(), store()), noon.Add(300*time.Millisecond))
 	want := v1alpha1.UploadSessionAdmission{
@@ -367,6 +492,30 @@ func TestAnAdmissionGrantsWhatTheStoreAndTheSessionSay(t *testing.T) {
 	}
 	if !p.status.StartTime.Time.Equal(noon) || *p.status.ObservedGeneration != 1 {
 		t.Errorf("startTime is %v and observedGeneration %d", p.status.StartTime, *p.status.ObservedGeneration)
+	}
+}
+
+func TestTheDeadlineIsTheSessionsOrTheStoresAndWithinTheLimit(t *testing.T) {
+	for name, test := range map[string]struct {
+		asked, byDefault, most int32
+		want                   time.Duration
+	}{
+		"its own":                           {asked: 60, byDefault: 7200, want: time.Minute},
+		"its own, longer than the default":  {asked: 9000, byDefault: 7200, want: 9000 * time.Second},
+		"the store's":                       {byDefault: 7200, want: 2 * time.Hour},
+		"of an admission without one":       {want: 24 * time.Hour},
+		"as long as there may be":           {asked: 9000, byDefault: 7200, most: 9000, want: 9000 * time.Second},
+		"longer than there may be":          {asked: 9001, byDefault: 7200, most: 9000, want: 9000 * time.Second},
+		"of an admission without, too long": {most: 9000, want: 9000 * time.Second},
+	} {
+		s := session(admitted, func(s *v1alpha1.UploadSession) { s.Spec.ActiveDeadlineSeconds = test.asked },
+			granted(func(a *v1alpha1.UploadSessionAdmission) {
+				a.ActiveDeadlineSeconds, a.MaxActiveDeadlineSeconds = test.byDefault, test.most
+			}))
+		desired := desiredStatus(alone(s, store()), noon)
+		if got := desired.ExpirationTime.Sub(noon); got != test.want {
+			t.Errorf("%s: the session expires after %v, want %v", name, got, test.want)
+		}
 	}
 }
 
@@ -433,15 +582,15 @@ func carriedOut(o observation, p plan, now time.Time) observation {
 		finalizer(s)
 	}
 	if p.status != nil {
-		progress, result := s.Status.Progress, s.Status.Result
+		progress, result, reclaimed := s.Status.Progress, s.Status.Result, s.Status.ReclaimedTime
 		s.Status = *p.status.DeepCopy()
-		s.Status.Progress, s.Status.Result = progress, result
+		s.Status.Progress, s.Status.Result, s.Status.ReclaimedTime = progress, result, reclaimed
 	}
 	if p.remove {
 		s.DeletionTimestamp = ptr.To(metav1.NewTime(now))
 	}
-	replicaUntil := o.replicaUntil
+	replicaUntil, replicaGoneFrom := o.replicaUntil, o.replicaGoneFrom
 	o = alone(s, o.store)
-	o.replicaUntil = replicaUntil
+	o.replicaUntil, o.replicaGoneFrom = replicaUntil, replicaGoneFrom
 	return o
 }

@@ -190,12 +190,12 @@ func (q *Queue) report(lease *coordinationv1.Lease) bool {
 }
 
 // holders returns the sessions that a store's replicas hold.
-func (q *Queue) holders(store *v1alpha1.UploadStore) []reconcile.Request {
+func (q *Queue) holders(namespace, store string) []reconcile.Request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var requests []reconcile.Request
-	for _, name := range slices.Sorted(q.ledger.Holders(store.Namespace, store.Name)) {
-		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: store.Namespace, Name: name}})
+	for _, name := range slices.Sorted(q.ledger.Holders(namespace, store)) {
+		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
 	}
 	return requests
 }

@@ -23,6 +23,7 @@ func TestOnlyMoreThanProgressIsReconciled(t *testing.T) {
 		{"a change of the spec, and a deletion", func(s *v1alpha1.UploadSession) { s.Generation++ }, true},
 		{"a finalizer", func(s *v1alpha1.UploadSession) { s.Finalizers = nil }, true},
 		{"a result", result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished), true},
+		{"the object's going", objectGone, true},
 		{"a condition that somebody overwrote", standsAs(v1alpha1.ReasonSuspended), true},
 	}
 	for _, test := range tests {

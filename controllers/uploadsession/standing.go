@@ -3,7 +3,6 @@ package uploadsession
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -32,6 +31,8 @@ type standing struct {
 	reason    string
 	message   string
 	ended     metav1.Time
+	// left is what the replica has yet to do although the session has ended, for people; mostly nothing.
+	left string
 }
 
 // rules are asked in order, and the first that applies says how the session
@@ -43,6 +44,7 @@ var rules = []func(facts) *standing{
 	cancelledBeforeAdmission,
 	refused,
 	storeGone,
+	replicaGone,
 	deleting,
 	cancelling,
 	expiring,
@@ -68,6 +70,9 @@ func hasResult(f facts) *standing {
 	if result.Outcome == v1alpha1.UploadOutcomePublished {
 		s.succeeded = metav1.ConditionTrue
 		s.message = cmp.Or(s.message, "The object is verified and published; status.result has its key and digest.")
+	}
+	if reclaims(f.session) {
+		s.left = "The session is being deleted: " + f.awaitsReplica("remove the object")
 	}
 	return &s
 }
@@ -110,25 +115,35 @@ func storeGone(f facts) *standing {
 		"create the store and the session again.", f.session.Spec.StoreRef.Name, f.admission.Replica))
 }
 
+// replicaGone ends a session rather than have another replica take it up: what
+// is gone holds what was sent, and may have published it.
+func replicaGone(f facts) *standing {
+	if !f.admitted() || f.replicaAlive() || f.replicaGoneFrom.IsZero() || f.now.Before(f.replicaGoneFrom) {
+		return nil
+	}
+	return f.end(v1alpha1.ReasonReplicaGone, fmt.Sprintf("Replica %q is gone for good, as its Lease says, with all that it held: "+
+		"create the session again and send everything anew.", f.admission.Replica))
+}
+
 func deleting(f facts) *standing {
 	if f.session.DeletionTimestamp.IsZero() {
 		return nil
 	}
-	return waits(v1alpha1.ReasonDeleting, "The session is being deleted: "+f.awaitsReplica())
+	return waits(v1alpha1.ReasonDeleting, "The session is being deleted: "+f.awaitsReplica("free the staged bytes"))
 }
 
 func cancelling(f facts) *standing {
 	if f.session.Spec.DesiredState != v1alpha1.DesiredStateCancelled {
 		return nil
 	}
-	return waits(v1alpha1.ReasonCancelling, "desiredState is Cancelled: "+f.awaitsReplica())
+	return waits(v1alpha1.ReasonCancelling, "desiredState is Cancelled: "+f.awaitsReplica("free the staged bytes"))
 }
 
 func expiring(f facts) *standing {
 	if !f.admitted() || f.now.Before(f.expiration.Add(expiryGrace)) {
 		return nil
 	}
-	return waits(v1alpha1.ReasonExpiring, "activeDeadlineSeconds have passed: "+f.awaitsReplica())
+	return waits(v1alpha1.ReasonExpiring, "activeDeadlineSeconds have passed: "+f.awaitsReplica("free the staged bytes"))
 }
 
 func suspended(f facts) *standing {
@@ -175,15 +190,20 @@ func (f facts) replicaAlive() bool {
 	if f.store == nil {
 		return f.now.Before(f.replicaUntil)
 	}
-	return slices.ContainsFunc(f.store.Status.Replicas, func(r v1alpha1.UploadStoreReplica) bool {
-		return r.Name == f.admission.Replica
-	})
+	return listed(f.store, f.admission.Replica)
 }
 
-// awaitsReplica says what has to happen before the session ends.
-func (f facts) awaitsReplica() string {
+// awaitsReplica says what the replica has to do before the session goes.
+func (f facts) awaitsReplica(to string) string {
 	if f.replicaAlive() {
-		return fmt.Sprintf("replica %q has yet to free the staged bytes.", f.admission.Replica)
+		return fmt.Sprintf("replica %q has yet to %s.", f.admission.Replica, to)
 	}
-	return fmt.Sprintf("replica %q has yet to free the staged bytes and is not alive; start it again.", f.admission.Replica)
+	return fmt.Sprintf("replica %q has yet to %s and is not alive; start it again.", f.admission.Replica, to)
+}
+
+// reclaims reports whether a session that is being deleted waits for its
+// replica to remove the object.
+func reclaims(s *v1alpha1.UploadSession) bool {
+	return !s.DeletionTimestamp.IsZero() && s.Status.ReclaimedTime.IsZero() &&
+		s.Spec.ReclaimPolicy == v1alpha1.ReclaimPolicyDelete && s.Status.Result.Outcome == v1alpha1.UploadOutcomePublished
 }

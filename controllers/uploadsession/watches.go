@@ -85,11 +85,11 @@ func onStores(q *Queue) handler.EventHandler {
 	return on(func(before, now *v1alpha1.UploadStore, queue requests) {
 		q.change(now.Namespace, func(l *admission.Ledger) bool { return l.SetStore(now) })
 		if before == nil || replicasChanged(before, now) {
-			addAll(queue, q.holders(now))
+			addAll(queue, q.holders(now.Namespace, now.Name))
 		}
 	}, func(last *v1alpha1.UploadStore) {
 		q.change(last.Namespace, func(l *admission.Ledger) bool { l.DropStore(last); return true })
-		for _, request := range q.holders(last) {
+		for _, request := range q.holders(last.Namespace, last.Name) {
 			q.wake(request)
 		}
 	})
@@ -104,8 +104,11 @@ func onQuotas(q *Queue) handler.EventHandler {
 }
 
 func onLeases(q *Queue) handler.EventHandler {
-	return on(func(_, now *coordinationv1.Lease, _ requests) {
+	return on(func(before, now *coordinationv1.Lease, queue requests) {
 		q.change(now.Namespace, func(*admission.Ledger) bool { return q.report(now) })
+		if gone := heartbeat.GoneFrom(now); !gone.IsZero() && (before == nil || !heartbeat.GoneFrom(before).Equal(gone)) {
+			addAll(queue, q.holders(now.Namespace, now.Labels[v1alpha1.StoreLabel]))
+		}
 	}, func(last *coordinationv1.Lease) {
 		replica := strings.TrimPrefix(last.Name, v1alpha1.LeaseNamePrefix)
 		q.change(last.Namespace, func(l *admission.Ledger) bool {
@@ -127,6 +130,7 @@ func moreThanProgress(before, after *v1alpha1.UploadSession) bool {
 	return before.Generation != after.Generation ||
 		!equality.Semantic.DeepEqual(before.Finalizers, after.Finalizers) ||
 		!equality.Semantic.DeepEqual(before.Status.Result, after.Status.Result) ||
+		!before.Status.ReclaimedTime.Equal(&after.Status.ReclaimedTime) ||
 		!equality.Semantic.DeepEqual(ownStatus(before), ownStatus(after))
 }
 

@@ -54,7 +54,8 @@ func (p place) grantOf(s *v1alpha1.UploadSession) (upload.Grant, error) {
 		Replace:     s.Spec.ConflictPolicy == v1alpha1.ConflictPolicyReplace,
 		Explicit:    s.Spec.Completion == v1alpha1.CompletionModeExplicit,
 		Attributes:  attributes(s),
-		IdleTimeout: seconds(cmp.Or(s.Spec.IdleTimeoutSeconds, admission.IdleTimeoutSeconds)),
+		Reclaim:     s.Spec.ReclaimPolicy == v1alpha1.ReclaimPolicyDelete,
+		IdleTimeout: within(admission.MaxIdleTimeoutSeconds, cmp.Or(s.Spec.IdleTimeoutSeconds, admission.IdleTimeoutSeconds)),
 		Deadline:    deadline(s),
 		Suspended:   s.Spec.DesiredState == v1alpha1.DesiredStateSuspended,
 	}, nil
@@ -150,13 +151,19 @@ func attributes(s *v1alpha1.UploadSession) map[string]string {
 	return plain
 }
 
-// deadline is zero where activeDeadlineSeconds is not set, which the API
-// server's default prevents.
+// clockSkew is how far the operator's clock, by which a session was admitted, may be behind ours:
+// it delays a deadline, so that none comes early.
+const clockSkew = 5 * time.Second
+
+// deadline is as the session asks, or as its store had it by default, and no
+// later than its store let it, by whichever clock is behind.
 func deadline(s *v1alpha1.UploadSession) time.Time {
-	if s.Spec.ActiveDeadlineSeconds == 0 {
-		return time.Time{}
-	}
-	return s.Status.Admission.AdmittedTime.Add(seconds(s.Spec.ActiveDeadlineSeconds))
+	granted := s.Status.Admission
+	asked := cmp.Or(s.Spec.ActiveDeadlineSeconds, granted.ActiveDeadlineSeconds, v1alpha1.DefaultActiveDeadlineSeconds)
+	return granted.AdmittedTime.Add(within(granted.MaxActiveDeadlineSeconds, asked) + clockSkew)
 }
 
-func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }
+// within is a number of seconds, or the most there may be where that is less; 0 is no limit.
+func within(most, asked int32) time.Duration {
+	return time.Duration(min(asked, cmp.Or(most, asked))) * time.Second
+}

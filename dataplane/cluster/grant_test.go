@@ -70,7 +70,7 @@ func TestGrantIsWhatTheSessionSays(t *testing.T) {
 	granted := upload.Grant{
 		ID: "uid-1", Name: upload.Name{Namespace: "ml", Name: "weights"},
 		Key: "llama/model.gguf", Size: 25, ChunkSize: 10,
-		IdleTimeout: time.Hour, Deadline: noon.Add(24 * time.Hour),
+		IdleTimeout: time.Hour, Deadline: noon.Add(24*time.Hour + clockSkew),
 	}
 	with := func(change func(*upload.Grant)) upload.Grant {
 		g := granted
@@ -116,9 +116,40 @@ func TestGrantIsWhatTheSessionSays(t *testing.T) {
 			}),
 			with(func(g *upload.Grant) { g.Attributes = map[string]string{"team": "a"} }),
 		},
+		"whose object goes with it": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.ReclaimPolicy = v1alpha1.ReclaimPolicyDelete }),
+			with(func(g *upload.Grant) { g.Reclaim = true }),
+		},
+		"whose object stays": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.ReclaimPolicy = v1alpha1.ReclaimPolicyRetain }), granted,
+		},
 		"whose own idle timeout comes before the store's": {
 			aSession(func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = 60 }),
 			with(func(g *upload.Grant) { g.IdleTimeout = time.Minute }),
+		},
+		"whose deadline is the store's": {
+			aSession(func(s *v1alpha1.UploadSession) {
+				s.Spec.ActiveDeadlineSeconds, s.Status.Admission.ActiveDeadlineSeconds = 0, 7200
+			}),
+			with(func(g *upload.Grant) { g.Deadline = noon.Add(2*time.Hour + clockSkew) }),
+		},
+		"whose own deadline comes before the store's": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Status.Admission.ActiveDeadlineSeconds = 7200 }), granted,
+		},
+		"whose deadline is given nowhere": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.ActiveDeadlineSeconds = 0 }), granted,
+		},
+		"whose timeouts are longer than the store lets them": {
+			aSession(func(s *v1alpha1.UploadSession) {
+				s.Spec.IdleTimeoutSeconds = 3601
+				s.Status.Admission.MaxIdleTimeoutSeconds, s.Status.Admission.MaxActiveDeadlineSeconds = 3600, 86399
+			}),
+			with(func(g *upload.Grant) { g.Deadline = noon.Add(24*time.Hour - time.Second + clockSkew) }),
+		},
+		"whose timeouts are as long as the store lets them": {
+			aSession(func(s *v1alpha1.UploadSession) {
+				s.Status.Admission.MaxIdleTimeoutSeconds, s.Status.Admission.MaxActiveDeadlineSeconds = 3600, 86400
+			}), granted,
 		},
 		"that is suspended": {
 			aSession(func(s *v1alpha1.UploadSession) { s.Spec.DesiredState = v1alpha1.DesiredStateSuspended }),
@@ -165,5 +196,23 @@ func TestGrantIsRefused(t *testing.T) {
 				t.Errorf("got %v, want %v that says %q", err, c.want, c.says)
 			}
 		})
+	}
+}
+
+// However far the two clocks are apart, within reason, a session lasts as long
+// as the operator, who admitted it by its own clock, says.
+func TestADeadlineIsNotEarlyByEitherClock(t *testing.T) {
+	const asked = 10 * time.Second // the least there may be
+	s := aSession(func(s *v1alpha1.UploadSession) { s.Spec.ActiveDeadlineSeconds = int32(asked / time.Second) })
+	grant, err := here.grantOf(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ahead := range []time.Duration{-5 * time.Second, -time.Second, 0, time.Second, 5 * time.Second} {
+		// The moment when this replica's clock shows the deadline, by the operator's clock.
+		ends := grant.Deadline.Add(-ahead)
+		if lasted := ends.Sub(noon); lasted < asked || lasted > asked+10*time.Second {
+			t.Errorf("with a clock that is %v ahead the session lasts %v, and was given %v", ahead, lasted, asked)
+		}
 	}
 }

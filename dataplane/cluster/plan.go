@@ -15,6 +15,8 @@ type plan struct {
 	// release makes sure that the volume holds nothing of an upload that is not known here,
 	// and reports it as ended without having begun.
 	release *ending
+	// reclaim removes the object that the upload published, and reports it as gone.
+	reclaim bool
 }
 
 // planFor decides from a session that this replica holds and what is known here
@@ -23,7 +25,7 @@ type plan struct {
 func planFor(p place, s *v1alpha1.UploadSession, known *upload.Status) plan {
 	switch e := endingOf(s); {
 	case known != nil && known.Result != nil:
-		return plan{}
+		return plan{reclaim: toReclaim(s, *known)}
 	case e != nil && known != nil:
 		return plan{end: e}
 	case e != nil && s.Status.Result.Outcome == "":
@@ -34,4 +36,11 @@ func planFor(p place, s *v1alpha1.UploadSession, known *upload.Status) plan {
 		return plan{} // it is over, and its status says so
 	}
 	return plan{accept: &grant}
+}
+
+// toReclaim reports whether the object of an upload that has ended is to be
+// removed. Until the session says that it was, it is looked for again.
+func toReclaim(s *v1alpha1.UploadSession, known upload.Status) bool {
+	return !s.DeletionTimestamp.IsZero() && s.Status.ReclaimedTime.IsZero() &&
+		known.Grant.Reclaim && known.Result.Reason == upload.Published
 }

@@ -22,6 +22,8 @@ const maxMessageBytes = 1024
 type shadow struct {
 	progress v1alpha1.UploadSessionProgress
 	result   v1alpha1.UploadSessionResult
+	// reclaimed is when the object was seen to be gone; zero where it is not to go.
+	reclaimed metav1.Time
 }
 
 // shadowOf returns what a session's status should show of an upload. The
@@ -76,6 +78,8 @@ const (
 // newsIn compares what a status shows with what it should show.
 func newsIn(status v1alpha1.UploadSessionStatus, sh shadow) news {
 	switch {
+	case status.ReclaimedTime.IsZero() && !sh.reclaimed.IsZero():
+		return ended
 	case status.Result.Outcome != "":
 		return nothing // it is written once
 	case sh.result.Outcome != "":
@@ -112,6 +116,9 @@ func (sh shadow) configuration(s *v1alpha1.UploadSession) *applyv1alpha1.UploadS
 			result.WithKey(r.Key).WithSizeBytes(*r.SizeBytes).WithDigest(r.Digest).WithPublishedTime(r.PublishedTime)
 		}
 		status.WithResult(result)
+	}
+	if !sh.reclaimed.IsZero() {
+		status.WithReclaimedTime(sh.reclaimed)
 	}
 	return applyv1alpha1.UploadSession(s.Name, s.Namespace).WithResourceVersion(s.ResourceVersion).WithStatus(status)
 }

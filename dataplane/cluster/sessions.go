@@ -106,12 +106,36 @@ func (r *sessions) follow(ctx context.Context, s *v1alpha1.UploadSession) (*shad
 			return nil, fmt.Errorf("end upload %s: %w", id, err)
 		}
 		known = &st
+	case p.reclaim:
+		return r.reclaim(ctx, s)
 	case p.release != nil:
 		return r.release(ctx, s, v1alpha1.UploadOutcomeAborted, *p.release)
 	case known == nil:
 		return nil, nil
 	}
+	if planFor(r.place, s, known).reclaim { // the upload won
+		return r.reclaim(ctx, s)
+	}
 	sh := shadowOf(*known)
+	return &sh, nil
+}
+
+// reclaim removes the object of an upload, and says so in the same write as
+// whatever else there is to tell.
+func (r *sessions) reclaim(ctx context.Context, s *v1alpha1.UploadSession) (*shadow, error) {
+	id := session.ID(s.UID)
+	if err := r.uploads.Reclaim(ctx, id); err != nil {
+		return nil, err
+	}
+	st, err := r.uploads.Known(id)
+	if err != nil {
+		return nil, err
+	}
+	sh := shadowOf(st)
+	if s.Status.Result.Outcome != "" { // which is written once
+		sh.progress, sh.result = s.Status.Progress, s.Status.Result
+	}
+	sh.reclaimed = shown(r.clock.Now())
 	return &sh, nil
 }
 

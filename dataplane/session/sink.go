@@ -121,6 +121,17 @@ type Publisher interface {
 	// OpenObject opens what is published under the name for reading. What was opened stays as it is
 	// when it is replaced or removed meanwhile. ErrNotFound where there is no object.
 	OpenObject(ctx context.Context, name string) (Object, error)
+
+	// Identify returns the identity that the object of a session has once it is published, and
+	// which no other object has or will have. ErrNotFound where the session is not there or its
+	// bytes were freed.
+	Identify(ctx context.Context, id ID) (string, error)
+
+	// Withdraw removes the object under the name where that has the identity, and reports whether
+	// it did. Whatever else is there stays, and so does what is published there meanwhile; with
+	// nothing there it is no error. What was removed is so durably on return, also by an earlier
+	// call that was cut short. Who has the object open goes on reading it.
+	Withdraw(ctx context.Context, name, identity string) (bool, error)
 }
 
 // Object is an open published object.
@@ -130,4 +141,6 @@ type Object interface {
 	Size() int64
 	// ModTime is when its bytes were last written.
 	ModTime() time.Time
+	// Identity tells it from every other object, see Publisher.Identify.
+	Identity() string
 }

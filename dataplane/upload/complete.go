@@ -246,7 +246,16 @@ func (s *Service) verifyAndPublish(ctx context.Context, id session.ID, want Dige
 	if err != nil {
 		return Result{}, err
 	}
+	return s.published(ctx, st, digest)
+}
+
+// published describes what was just published.
+func (s *Service) published(ctx context.Context, st Status, digest Digest) (Result, error) {
 	result := Result{Reason: Published, Digest: digest, Published: s.clock.Now()}
+	var err error
+	if result.Identity, err = s.publisher.Identify(ctx, st.Meta.ID); err != nil {
+		return Result{}, err
+	}
 	object, err := s.publisher.OpenObject(ctx, st.Grant.Key)
 	if errors.Is(err, session.ErrNotFound) {
 		// Somebody removed it already; it was published all the same, and Open will say so.
@@ -255,7 +264,9 @@ func (s *Service) verifyAndPublish(ctx context.Context, id session.ID, want Dige
 	if err != nil {
 		return Result{}, err
 	}
-	result.ModTime = object.ModTime()
+	if object.Identity() == result.Identity { // or it was replaced already
+		result.ModTime = object.ModTime()
+	}
 	_ = object.Close() // it was only looked at
 	return result, nil
 }

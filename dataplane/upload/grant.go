@@ -40,6 +40,9 @@ type Grant struct {
 	Explicit bool
 	// Attributes are kept with the object.
 	Attributes map[string]string
+	// Reclaim removes the object when the control plane has given the session up, see
+	// Service.Reclaim; otherwise it stays.
+	Reclaim bool
 	// IdleTimeout and Deadline end the upload, see session.Spec.
 	IdleTimeout time.Duration
 	Deadline    time.Time
@@ -57,6 +60,7 @@ type terms struct {
 	Replace    bool              `json:"replace,omitempty"`
 	Explicit   bool              `json:"explicit,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"`
+	Reclaim    bool              `json:"reclaim,omitempty"`
 }
 
 // spec makes the core's spec of a grant. The namespace owns the session and
@@ -72,7 +76,7 @@ func (g Grant) spec() (session.Spec, error) {
 	if algorithm == SHA256 {
 		algorithm = ""
 	}
-	payload, err := json.Marshal(terms{g.Key, g.Digest, algorithm, g.Replace, g.Explicit, g.Attributes})
+	payload, err := json.Marshal(terms{g.Key, g.Digest, algorithm, g.Replace, g.Explicit, g.Attributes, g.Reclaim})
 	if err != nil {
 		return session.Spec{}, fmt.Errorf("%w: %w", session.ErrInvalid, err)
 	}
@@ -112,7 +116,7 @@ func (s *Service) grantOf(m session.Meta) (Grant, error) {
 	return Grant{
 		ID: m.ID, Name: Name{Namespace: m.Spec.Owner, Name: m.Spec.Key},
 		Key: t.Key, Size: m.Spec.Size, ChunkSize: m.Spec.ChunkSize,
-		Digest: t.Digest, Algorithm: cmp.Or(t.Algorithm, SHA256), Replace: t.Replace, Explicit: t.Explicit, Attributes: t.Attributes,
+		Digest: t.Digest, Algorithm: cmp.Or(t.Algorithm, SHA256), Replace: t.Replace, Explicit: t.Explicit, Attributes: t.Attributes, Reclaim: t.Reclaim,
 		IdleTimeout: m.Spec.IdleTimeout, Deadline: m.Spec.Deadline, Suspended: m.Paused,
 	}, nil
 }

@@ -37,6 +37,8 @@ type Result struct {
 	// ModTime is when the object's bytes were last written; it tells this object from another
 	// one that appears under the key later.
 	ModTime time.Time `json:"modTime,omitzero"`
+	// Identity is the object's, see session.Publisher; empty in what earlier versions recorded.
+	Identity string `json:"identity,omitempty"`
 }
 
 func (r Result) encode() []byte {

@@ -230,10 +230,14 @@ func (s *Service) Cancel(ctx context.Context, id session.ID, reason Reason, mess
 }
 
 // Forget ends an upload if it is active and removes all that is kept of it
-// here; a published object stays. The caller knows that the control plane
-// has no such session any more. Forgetting what is not known is no error.
+// here; a published object stays, unless its grant says otherwise (see
+// Reclaim). The caller knows that the control plane has no such session any
+// more. Forgetting what is not known is no error.
 func (s *Service) Forget(ctx context.Context, id session.ID) error {
 	st, err := s.Cancel(ctx, id, Deleted, "the UploadSession was deleted")
+	if err == nil {
+		err = s.reclaim(ctx, st) // before what says whose object it is goes
+	}
 	if err != nil && !errors.Is(err, session.ErrNotFound) {
 		return err
 	}

@@ -216,6 +216,22 @@ func (v *volume) OpenObject(ctx context.Context, name string) (object session.Ob
 	return object, nil
 }
 
+func (v *volume) Identify(ctx context.Context, id session.ID) (identity string, err error) {
+	err = v.do("Identify", func() error {
+		identity, err = v.sink.Identify(ctx, id)
+		return err
+	})
+	return identity, err
+}
+
+func (v *volume) Withdraw(ctx context.Context, name, identity string) (removed bool, err error) {
+	err = v.do("Withdraw", func() error {
+		removed, err = v.sink.Withdraw(ctx, name, identity)
+		return err
+	})
+	return removed, err
+}
+
 type staged struct {
 	session.Staged
 	volume *volume

@@ -93,3 +93,29 @@ func TestKubectlGetByOwner(t *testing.T) {
 		t.Errorf("the sessions of alice are those of %q", out)
 	}
 }
+
+// One owner's sessions, or one store's, are ended in one command.
+func TestKubectlDeleteByOwnerAndStore(t *testing.T) {
+	w := newWorld(t)
+	for _, of := range []struct{ name, owner, store string }{
+		{"a", "alice", "models"}, {"b", "alice", "data"}, {"c", "bob", "models"}, {"d", "alice", "models"},
+	} {
+		created := w.make("UploadSession", session.set("owner", of.owner).set("storeRef.name", of.store))
+		created.SetGenerateName("")
+		created.SetName(of.name)
+		if err := w.Create(w.Context(), created); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct{ selector, left string }{
+		{"spec.owner=alice,spec.storeRef.name=models", "b c"},
+		{"spec.owner=nobody", "b c"},
+		{"spec.owner=alice", "c"},
+		{"spec.storeRef.name=models", ""},
+	} {
+		w.kubectl("delete", "upl", "--field-selector", step.selector)
+		if left := w.kubectl("get", "upl", "--output=jsonpath={.items[*].metadata.name}"); left != step.left {
+			t.Errorf("after deleting %s there are %q, want %q", step.selector, left, step.left)
+		}
+	}
+}

@@ -100,6 +100,10 @@ func TestUploadSessionSpec(t *testing.T) {
 		{name: "complete by itself", path: "completion", value: "Automatic"},
 		{name: "another completion", path: "completion", value: "Never", words: "Unsupported value"},
 
+		{name: "the object stays", path: "reclaimPolicy", value: "Retain"},
+		{name: "the object goes with the session", path: "reclaimPolicy", value: "Delete"},
+		{name: "another reclaim policy", path: "reclaimPolicy", value: "Recycle", words: "Unsupported value"},
+
 		{name: "an owner", path: "owner", value: "system:serviceaccount:ml:trainer"},
 		{name: "no owner", path: "owner", value: "", words: "at least 1 chars"},
 		{name: "the longest owner", path: "owner", value: strings.Repeat("a", 512)},
@@ -170,13 +174,13 @@ func TestUploadSessionDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for field, want := range map[string]any{
-		"conflictPolicy": "Fail", "completion": "Automatic", "desiredState": "Active", "activeDeadlineSeconds": int64(86400),
+		"conflictPolicy": "Fail", "completion": "Automatic", "reclaimPolicy": "Retain", "desiredState": "Active",
 	} {
 		if got, _, _ := unstructured.NestedFieldNoCopy(created.Object, "spec", field); got != want {
 			t.Errorf("%s is %v, want %v", field, got, want)
 		}
 	}
-	for _, field := range []string{"chunkSizeBytes", "idleTimeoutSeconds", "ttlSecondsAfterFinished", "digest", "digestAlgorithm"} {
+	for _, field := range []string{"chunkSizeBytes", "idleTimeoutSeconds", "activeDeadlineSeconds", "ttlSecondsAfterFinished", "digest", "digestAlgorithm"} {
 		if got, found, _ := unstructured.NestedFieldNoCopy(created.Object, "spec", field); found {
 			t.Errorf("%s is %v, want none: the store's counts, or nothing", field, got)
 		}
@@ -210,6 +214,9 @@ func TestUploadSessionUpdates(t *testing.T) {
 		{name: "the algorithm does not come", from: session, path: "digestAlgorithm", value: "SHA256", words: "digestAlgorithm is immutable"},
 		{name: "the conflict policy stays", from: full, path: "conflictPolicy", value: "Replace", words: "conflictPolicy is immutable"},
 		{name: "the completion stays", from: full, path: "completion", value: "Explicit", words: "completion is immutable"},
+		{name: "the object's staying stays", from: full, path: "reclaimPolicy", value: "Delete", words: "reclaimPolicy is immutable"},
+		{name: "the object's going stays", from: full.set("reclaimPolicy", "Delete"), path: "reclaimPolicy", value: "Retain", words: "reclaimPolicy is immutable"},
+		{name: "the object's going is not left out", from: full.set("reclaimPolicy", "Delete"), path: "reclaimPolicy", words: "reclaimPolicy is immutable"},
 		{name: "the owner stays", from: full, path: "owner", value: "bob", words: "owner is immutable"},
 		{name: "the owner does not go", from: full, path: "owner", words: "owner is immutable"},
 		{name: "the owner does not come", from: session, path: "owner", value: "bob", words: "owner is immutable"},
@@ -225,6 +232,8 @@ func TestUploadSessionUpdates(t *testing.T) {
 		{name: "a cancelled session is not suspended", from: full.set("desiredState", "Cancelled"), path: "desiredState", value: "Suspended", words: "can't leave Cancelled"},
 		{name: "the idle timeout may change", from: full, path: "idleTimeoutSeconds", value: int64(120)},
 		{name: "the idle timeout may go", from: full, path: "idleTimeoutSeconds"},
+		{name: "the deadline may come", from: session, path: "activeDeadlineSeconds", value: int64(120)},
+		{name: "the deadline may go", from: full.set("activeDeadlineSeconds", int64(60)), path: "activeDeadlineSeconds"},
 		{name: "the deadline may change", from: full, path: "activeDeadlineSeconds", value: int64(120)},
 		{name: "the time to live may come", from: session, path: "ttlSecondsAfterFinished", value: int64(0)},
 		{name: "the time to live may go", from: full, path: "ttlSecondsAfterFinished"},
@@ -260,6 +269,12 @@ var (
 	}
 )
 
+// withTimes is an admission with all that a store may say of time.
+func withTimes(deadline, ttl, maxIdle, maxDeadline int64) map[string]any {
+	whole := object(admission).set("activeDeadlineSeconds", deadline).set("ttlSecondsAfterFinished", ttl)
+	return whole.set("maxIdleTimeoutSeconds", maxIdle).set("maxActiveDeadlineSeconds", maxDeadline)
+}
+
 func TestUploadSessionStatus(t *testing.T) {
 	w := newWorld(t)
 	status := object{"admission": admission, "progress": progress, "result": result}
@@ -275,6 +290,11 @@ func TestUploadSessionStatus(t *testing.T) {
 		{name: "an admission has a replica", path: "admission.replica", words: "Required value"},
 		{name: "an admission has a chunk size", path: "admission.chunkSizeBytes", words: "Required value"},
 		{name: "an admission has an idle timeout", path: "admission.idleTimeoutSeconds", words: "Required value"},
+		{name: "an admission has the store's times", path: "admission", value: withTimes(60, 0, 10, 2592000)},
+		{name: "an admission has no deadline that is too short", path: "admission", value: withTimes(9, 0, 10, 10), words: "greater than or equal to 10"},
+		{name: "an admission has no negative time to live", path: "admission", value: withTimes(10, -1, 10, 10), words: "greater than or equal to 0"},
+		{name: "an admission has no limit of idle timeouts that is too short", path: "admission", value: withTimes(10, 0, 9, 10), words: "greater than or equal to 10"},
+		{name: "an admission has no limit of deadlines that is too long", path: "admission", value: withTimes(10, 0, 10, 2592001), words: "less than or equal to"},
 		{name: "an admission says what is reserved", path: "admission.reservedBytes", words: "Required value"},
 		{name: "an admission has its time", path: "admission.admittedTime", words: "Required value"},
 		{name: "progress counts bytes", path: "progress.receivedBytes", words: "Required value"},
@@ -325,13 +345,17 @@ func TestUploadSessionStatusIsWrittenOnce(t *testing.T) {
 		{name: "an admission does not go", path: "admission", words: "admission is written once"},
 		{name: "a result stays", path: "result.reason", value: "Other", words: "result is written once"},
 		{name: "a result does not go", path: "result", words: "result is written once"},
+		{name: "the object's going stays", path: "reclaimedTime", value: "2026-01-02T03:04:06Z", words: "reclaimedTime is written once"},
+		{name: "the object's going does not go", path: "reclaimedTime", words: "reclaimedTime is written once"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			created := w.make("UploadSession", session)
 			if err := w.Create(t.Context(), created); err != nil {
 				t.Fatal(err)
 			}
-			created.Object["status"] = map[string]any{"admission": admission, "progress": progress, "result": result}
+			created.Object["status"] = map[string]any{
+				"admission": admission, "progress": progress, "result": result, "reclaimedTime": "2026-01-02T03:04:05Z",
+			}
 			if err := w.Status().Update(t.Context(), created); err != nil {
 				t.Fatal(err)
 			}

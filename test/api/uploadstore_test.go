@@ -45,6 +45,20 @@ func TestUploadStoreSpec(t *testing.T) {
 		{name: "a default idle timeout", path: "defaults", value: map[string]any{"idleTimeoutSeconds": int64(10)}},
 		{name: "a default idle timeout that is too short", path: "defaults", value: map[string]any{"idleTimeoutSeconds": int64(9)}, words: "greater than or equal to 10"},
 		{name: "a default idle timeout that is too long", path: "defaults", value: map[string]any{"idleTimeoutSeconds": int64(2592001)}, words: "less than or equal to"},
+		{name: "a default deadline", path: "defaults", value: map[string]any{"activeDeadlineSeconds": int64(10)}},
+		{name: "a default deadline that is too short", path: "defaults", value: map[string]any{"activeDeadlineSeconds": int64(9)}, words: "greater than or equal to 10"},
+		{name: "a default deadline that is too long", path: "defaults", value: map[string]any{"activeDeadlineSeconds": int64(2592001)}, words: "less than or equal to"},
+		{name: "gone at once by default", path: "defaults", value: map[string]any{"ttlSecondsAfterFinished": int64(0)}},
+		{name: "a negative default time to live", path: "defaults", value: map[string]any{"ttlSecondsAfterFinished": int64(-1)}, words: "greater than or equal to 0"},
+		{name: "a default time to live that is too long", path: "defaults", value: map[string]any{"ttlSecondsAfterFinished": int64(2592001)}, words: "less than or equal to"},
+		{name: "a limit of idle timeouts", path: "limits", value: map[string]any{"maxIdleTimeoutSeconds": int64(3600)}},
+		{name: "the default idle timeout is within the limit", path: "limits", value: map[string]any{"maxIdleTimeoutSeconds": int64(3599)}, words: "must not exceed limits.maxIdleTimeoutSeconds"},
+		{name: "a limit of idle timeouts that is too short", path: "limits", value: map[string]any{"maxIdleTimeoutSeconds": int64(9)}, words: "greater than or equal to 10"},
+		{name: "a limit of idle timeouts that is too long", path: "limits", value: map[string]any{"maxIdleTimeoutSeconds": int64(2592001)}, words: "less than or equal to"},
+		{name: "a limit of deadlines", path: "limits", value: map[string]any{"maxActiveDeadlineSeconds": int64(86400)}},
+		{name: "the default deadline is within the limit", path: "limits", value: map[string]any{"maxActiveDeadlineSeconds": int64(86399)}, words: "must not exceed limits.maxActiveDeadlineSeconds"},
+		{name: "a limit of deadlines that is too short", path: "limits", value: map[string]any{"maxActiveDeadlineSeconds": int64(9)}, words: "greater than or equal to 10"},
+		{name: "a limit of deadlines that is too long", path: "limits", value: map[string]any{"maxActiveDeadlineSeconds": int64(2592001)}, words: "less than or equal to"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			spec := store
@@ -88,6 +102,7 @@ func TestUploadStoreDefaults(t *testing.T) {
 	}
 	for path, want := range map[string]int64{
 		"limits.maxChunkBytes": 64 << 20, "limits.minFreeBytes": 64 << 20, "defaults.chunkSizeBytes": 16 << 20, "defaults.idleTimeoutSeconds": 3600,
+		"defaults.activeDeadlineSeconds": 86400,
 	} {
 		if got, _, _ := unstructured.NestedInt64(created.Object, append([]string{"spec"}, strings.Split(path, ".")...)...); got != want {
 			t.Errorf("%s is %d, want %d", path, got, want)

@@ -5,6 +5,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -94,6 +95,29 @@ var _ = Describe("The end of a session", func() {
 		Expect(w.events).To(Receive(HavePrefix("Normal Published")))
 	})
 
+	It("comes when its replica is said to be gone for good, and is", func(ctx SpecContext) {
+		s := w.createSession(ctx)
+		w.step(ctx, s)
+		w.sayGone(ctx, replicaName)
+		w.step(ctx, s)
+		Expect(s).To(showing("True Admitted", "True Uploading", "Unknown Uploading"))
+
+		w.pass(leaseLife)
+		w.stepStore(ctx)
+		Expect(w.step(ctx, s)).To(Equal(time.Minute))
+		Expect(s).To(showing("True Admitted", "False ReplicaNotReady", "Unknown ReplicaNotReady"))
+
+		w.pass(time.Minute)
+		w.step(ctx, s)
+		Expect(s).To(showing("True Admitted", "False Finished", "False ReplicaGone"))
+		Expect(w.events).To(Receive(HavePrefix("Warning ReplicaGone")))
+
+		By("giving way to what the volume says, should it be back after all")
+		report(ctx, s, w.publication())
+		w.step(ctx, s)
+		Expect(s).To(showing("True Admitted", "False Finished", "True Published"))
+	})
+
 	Context("when it is deleted", func() {
 		It("goes at once when it was never admitted", func(ctx SpecContext) {
 			s := w.createSession(ctx, func(s *v1alpha1.UploadSession) { s.Finalizers = []string{v1alpha1.StagingFinalizer} })
@@ -131,6 +155,54 @@ var _ = Describe("The end of a session", func() {
 			w.step(ctx, s)
 			Expect(s).To(beGone())
 			Expect(w.events).To(Receive(HavePrefix(`Warning StagedBytesLeft Replica "models-0" did not confirm`)))
+		})
+
+		Context("with its object", func() {
+			withObject := func(s *v1alpha1.UploadSession) { s.Spec.ReclaimPolicy = v1alpha1.ReclaimPolicyDelete }
+			var s *v1alpha1.UploadSession
+			BeforeEach(func(ctx SpecContext) {
+				s = w.createSession(ctx, withObject)
+				w.step(ctx, s)
+				report(ctx, s, w.publication())
+				w.step(ctx, s)
+				Expect(w.events).To(Receive(HavePrefix("Normal Published")))
+				Expect(user.Delete(ctx, s)).To(Succeed())
+				w.step(ctx, s)
+			})
+
+			It("stays until the dataplane has removed it", func(ctx SpecContext) {
+				Expect(s).To(showing("True Admitted", "False Deleting", "True Published"))
+				Expect(message(s.Status.Conditions, v1alpha1.ConditionReady)).To(
+					Equal(`The session is being deleted: replica "models-0" has yet to remove the object.`))
+
+				report(ctx, s, w.publication().WithReclaimedTime(metav1.NewTime(w.clock.Now())))
+				w.step(ctx, s)
+				Expect(s).To(beGone())
+				Expect(w.events).NotTo(Receive())
+			})
+
+			It("does not stay for ever when the replica is silent, and says what is left", func(ctx SpecContext) {
+				w.clock.SetTime(s.DeletionTimestamp.Add(2*time.Minute - time.Second))
+				w.stepStore(ctx)
+				Expect(w.step(ctx, s)).To(Equal(time.Second))
+				Expect(message(s.Status.Conditions, v1alpha1.ConditionReady)).To(HaveSuffix("is not alive; start it again."))
+
+				w.pass(time.Second)
+				w.step(ctx, s)
+				Expect(s).To(beGone())
+				Expect(w.events).To(Receive(And(HavePrefix("Warning ObjectLeft"), HaveSuffix(`The key is "llama/model.gguf".`))))
+			})
+
+			It("does not stay for ever when the store is gone too", func(ctx SpecContext) {
+				Expect(user.Delete(ctx, w.getStore(ctx))).To(Succeed())
+				w.step(ctx, s)
+				Expect(message(s.Status.Conditions, v1alpha1.ConditionReady)).To(
+					HaveSuffix("has yet to remove the object."), "the replica's Lease is alive still")
+				w.clock.SetTime(s.DeletionTimestamp.Add(2 * time.Minute))
+				w.step(ctx, s)
+				Expect(s).To(beGone())
+				Expect(w.events).To(Receive(HavePrefix("Warning ObjectLeft")))
+			})
 		})
 
 		It("goes although somebody else claims the finalizer too", func(ctx SpecContext) {

@@ -6,6 +6,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
@@ -95,11 +96,38 @@ var _ = Describe("The life of a session", func() {
 		By("resuming it with a longer deadline")
 		w.change(ctx, s, func(spec *v1alpha1.UploadSessionSpec) {
 			spec.DesiredState = v1alpha1.DesiredStateActive
-			spec.ActiveDeadlineSeconds *= 2
+			spec.ActiveDeadlineSeconds = 48 * 3600
 		})
 		w.step(ctx, s)
 		Expect(s).To(showing("True Admitted", "True Uploading", "Unknown Uploading"))
 		Expect(s.Status.ExpirationTime.Sub(s.Status.Admission.AdmittedTime.Time)).To(Equal(48 * time.Hour))
+	})
+
+	It("has the times that its store gave it at its admission, and no more than that allows", func(ctx SpecContext) {
+		store := w.getStore(ctx)
+		store.Spec.Defaults.ActiveDeadlineSeconds = 7200
+		store.Spec.Defaults.TTLSecondsAfterFinished = ptr.To[int32](60)
+		store.Spec.Limits.MaxIdleTimeoutSeconds, store.Spec.Limits.MaxActiveDeadlineSeconds = 4000, 9000
+		Expect(user.Update(ctx, store)).To(Succeed())
+		s := w.createSession(ctx)
+		w.step(ctx, s)
+		Expect(s.Status.Admission.MaxIdleTimeoutSeconds).To(Equal(int32(4000)))
+		lasts := func() time.Duration { return s.Status.ExpirationTime.Sub(s.Status.Admission.AdmittedTime.Time) }
+		Expect(lasts()).To(Equal(2 * time.Hour))
+
+		By("asking for more, when the store would give more")
+		store.Spec.Limits.MaxActiveDeadlineSeconds = 100_000
+		Expect(user.Update(ctx, store)).To(Succeed())
+		w.change(ctx, s, func(spec *v1alpha1.UploadSessionSpec) { spec.ActiveDeadlineSeconds = 50_000 })
+		w.step(ctx, s)
+		Expect(lasts()).To(Equal(9000 * time.Second))
+
+		By("ending")
+		report(ctx, s, w.publication())
+		Expect(w.step(ctx, s)).To(Equal(time.Minute))
+		w.pass(time.Minute)
+		w.step(ctx, s)
+		Expect(s.DeletionTimestamp).NotTo(BeNil())
 	})
 
 	It("waits for a replica that is lost, and goes on when it is back", func(ctx SpecContext) {

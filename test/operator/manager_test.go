@@ -7,6 +7,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -71,7 +73,9 @@ var _ = Describe("The manager", func() {
 		Eventually(ctx, func() int64 { return *w.getStore(ctx).Status.ReservedBytes }).Should(Equal(int64(900)))
 
 		By("letting the next session wait for the room of the first")
-		next := w.createSession(ctx, func(s *v1alpha1.UploadSession) { s.Spec.SizeBytes = ptr.To[int64](900) })
+		next := w.createSession(ctx, func(s *v1alpha1.UploadSession) {
+			s.Spec.SizeBytes, s.Spec.ReclaimPolicy = ptr.To[int64](900), v1alpha1.ReclaimPolicyDelete
+		})
 		becomes(ctx, next, v1alpha1.ReasonInsufficientSpace)
 		for n := range int64(10) {
 			report(ctx, s, progress(n))
@@ -93,9 +97,30 @@ var _ = Describe("The manager", func() {
 		Expect(list.Items[0].Regarding.Name).To(Equal(s.Name))
 		Expect(list.Items[0].ReportingController).To(Equal(v1alpha1.OperatorFieldManager))
 
-		By("letting a deleted session go")
+		By("letting a deleted session go, and its object first where it has one to lose")
+		report(ctx, next, w.publication())
+		Expect(user.Delete(ctx, next)).To(Succeed())
+		Eventually(ctx, func() string {
+			w.refresh(ctx, next)
+			return condition(next.Status.Conditions, v1alpha1.ConditionReady)
+		}).Should(Equal("False Deleting"))
+		report(ctx, next, w.publication().WithReclaimedTime(metav1.NewTime(w.clock.Now())))
+		Eventually(ctx, func() *v1alpha1.UploadSession { w.refresh(ctx, next); return next }).Should(beGone())
 		Expect(user.Delete(ctx, s)).To(Succeed())
 		Eventually(ctx, func() *v1alpha1.UploadSession { w.refresh(ctx, s); return s }).Should(beGone())
+	})
+
+	It("hears that a replica is gone for good", func(ctx SpecContext) {
+		w.createStore(ctx)
+		w.heartbeat(ctx, replicaName, 1000)
+		s := w.createSession(ctx)
+		becomes(ctx, s, v1alpha1.ReasonUploading)
+		w.pass(leaseLife + time.Minute)
+		store := w.getStore(ctx) // which makes the operator look at its Leases
+		Expect(user.Patch(ctx, store, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"limits":{"maxObjectBytes":1000}}}`)))).To(Succeed())
+		becomes(ctx, s, v1alpha1.ReasonReplicaNotReady)
+		w.sayGone(ctx, replicaName)
+		becomes(ctx, s, v1alpha1.ReasonReplicaGone)
 	})
 
 	It("admits a burst of sessions as far as there is room, and no further", func(ctx SpecContext) {

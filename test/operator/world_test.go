@@ -162,6 +162,15 @@ func (w *world) heartbeat(ctx context.Context, replica string, available int64) 
 	})
 }
 
+// sayGone says that a replica never comes back, as a person does.
+func (w *world) sayGone(ctx context.Context, replica string) {
+	GinkgoHelper()
+	var lease coordinationv1.Lease
+	Expect(user.Get(ctx, w.key(v1alpha1.LeaseNamePrefix+replica), &lease)).To(Succeed())
+	lease.Annotations[v1alpha1.GoneForGoodAnnotation] = *lease.Spec.HolderIdentity
+	Expect(user.Update(ctx, &lease)).To(Succeed())
+}
+
 func (w *world) renew(ctx context.Context, replica string, now time.Time, annotations map[string]string) {
 	GinkgoHelper()
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: v1alpha1.LeaseNamePrefix + replica}}

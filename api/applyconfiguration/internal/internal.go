@@ -45,9 +45,15 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.QuotaExceededPolicy
   scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.ReclaimPolicy
+  scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.StoreDefaults
   map:
     fields:
+    - name: activeDeadlineSeconds
+      type:
+        scalar: numeric
+      default: 86400
     - name: chunkSizeBytes
       type:
         scalar: numeric
@@ -56,13 +62,22 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 3600
+    - name: ttlSecondsAfterFinished
+      type:
+        scalar: numeric
 - name: com.github.slipway-dev.slipway.api.v1alpha1.StoreLimits
   map:
     fields:
+    - name: maxActiveDeadlineSeconds
+      type:
+        scalar: numeric
     - name: maxChunkBytes
       type:
         scalar: numeric
       default: 67108864
+    - name: maxIdleTimeoutSeconds
+      type:
+        scalar: numeric
     - name: maxObjectBytes
       type:
         scalar: numeric
@@ -178,6 +193,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionAdmission
   map:
     fields:
+    - name: activeDeadlineSeconds
+      type:
+        scalar: numeric
     - name: admittedTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -190,10 +208,19 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: idleTimeoutSeconds
       type:
         scalar: numeric
+    - name: maxActiveDeadlineSeconds
+      type:
+        scalar: numeric
+    - name: maxIdleTimeoutSeconds
+      type:
+        scalar: numeric
     - name: replica
       type:
         scalar: string
     - name: reservedBytes
+      type:
+        scalar: numeric
+    - name: ttlSecondsAfterFinished
       type:
         scalar: numeric
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionProgress
@@ -247,7 +274,6 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: activeDeadlineSeconds
       type:
         scalar: numeric
-      default: 86400
     - name: attributes
       type:
         map:
@@ -283,6 +309,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: owner
       type:
         scalar: string
+    - name: reclaimPolicy
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.ReclaimPolicy
+      default: Retain
     - name: sizeBytes
       type:
         scalar: numeric
@@ -318,6 +348,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: progress
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionProgress
+    - name: reclaimedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: result
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionResult
@@ -361,6 +394,7 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.StoreDefaults
       default:
+        activeDeadlineSeconds: 86400
         chunkSizeBytes: 16777216
         idleTimeoutSeconds: 3600
     - name: limits

@@ -43,7 +43,7 @@ func (s *Sink) openObject(name string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &object{file: f, size: info.Size(), modified: info.ModTime()}, nil
+	return &object{file: f, size: info.Size(), modified: info.ModTime(), identity: identityOf(info)}, nil
 }
 
 // object is an open published file, for reading only.
@@ -51,6 +51,7 @@ type object struct {
 	file     *os.File
 	size     int64
 	modified time.Time
+	identity string
 }
 
 var _ interface {
@@ -75,3 +76,6 @@ func (o *object) Size() int64 { return o.size }
 
 // ModTime is when its bytes were last written.
 func (o *object) ModTime() time.Time { return o.modified }
+
+// Identity tells it from every other object that the volume has or had.
+func (o *object) Identity() string { return o.identity }

@@ -50,7 +50,11 @@ func (s *Sink) publish(id session.ID, name string, replace bool, attributes map[
 	if err := s.namesFailed(); err != nil {
 		return err
 	}
-	err := s.publishUnder(id, name, replace, attributes)
+	return s.remember(s.publishUnder(id, name, replace, attributes))
+}
+
+// remember keeps the first failure of a sync of public names.
+func (s *Sink) remember(err error) error {
 	if failed, ok := errors.AsType[*syncError](err); ok {
 		s.names.CompareAndSwap(nil, failed)
 	}
@@ -99,12 +103,8 @@ func (s *Sink) place(h *handle, name string, replace bool, attributes map[string
 	if err := dress(h.data, attributes); err != nil {
 		return err
 	}
-	switch {
-	case published:
-	case replace:
-		err = replaceBy(h.dir, into, base)
-	default:
-		err = linkBetween(h.dir, dataName, into, base)
+	if !published {
+		err = s.linkObject(h, into, base, replace)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return cmp.Or(occupied(into, base), session.ErrExists)
@@ -118,6 +118,16 @@ func (s *Sink) place(h *handle, name string, replace bool, attributes map[string
 		}
 		return syncDirectory(into)
 	})
+}
+
+// linkObject gives the data the name. No object is withdrawn meanwhile.
+func (s *Sink) linkObject(h *handle, into *os.Root, base string, replace bool) error {
+	s.naming.RLock()
+	defer s.naming.RUnlock()
+	if replace {
+		return replaceBy(h.dir, into, base)
+	}
+	return linkBetween(h.dir, dataName, into, base)
 }
 
 // makeParent makes one of the directories above a name, durably. One that was

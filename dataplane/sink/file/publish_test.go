@@ -213,3 +213,70 @@ func TestObjectReadsAt(t *testing.T) {
 		t.Errorf("read %q, %v", b, err)
 	}
 }
+
+// Each state that the README draws of a withdrawal that was cut short, and what others may put in its way.
+func TestWithdrawAgain(t *testing.T) {
+	const name = "a/b/object"
+	for what, cut := range map[string]func(t *testing.T, path string){
+		"nothing was done":             func(*testing.T, string) {},
+		"it is unlinked":               func(t *testing.T, path string) { must(t, os.Remove(path)) },
+		"its directory went too":       func(t *testing.T, path string) { must(t, os.RemoveAll(filepath.Dir(path))) },
+		"all its directories went too": func(t *testing.T, path string) { must(t, os.RemoveAll(filepath.Dir(filepath.Dir(path)))) },
+		"a file is where a parent was": func(t *testing.T, path string) {
+			replaceParent(t, path, func(p string) error { return os.WriteFile(p, nil, 0o600) })
+		},
+		"a link is where a parent was": func(t *testing.T, path string) {
+			replaceParent(t, path, func(p string) error { return os.Symlink(".", p) })
+		},
+		"a link is where the object was": func(t *testing.T, path string) {
+			must(t, os.Rename(path, path+".moved"))
+			must(t, os.Symlink(filepath.Base(path)+".moved", path))
+		},
+		"a directory is where it was": func(t *testing.T, path string) {
+			must(t, os.Remove(path))
+			must(t, os.Mkdir(path, 0o755))
+		},
+		"it was written to": func(t *testing.T, path string) {
+			must(t, os.WriteFile(path, slices.Repeat([]byte("x"), 100), 0o600))
+			must(t, os.Chtimes(path, time.Time{}, time.Now().Add(time.Second)))
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			sink := mustOpen(t, dir)
+			must(t, sink.Create(background, record("s", 100)))
+			write(t, sink, "s", slices.Repeat([]byte("s"), 100))
+			identity, err := sink.Identify(background, "s")
+			must(t, err)
+			must(t, sink.Publish(background, "s", name, false, nil))
+			must(t, sink.Free(background, "s"))
+			must(t, sink.Abandon())
+			cut(t, filepath.Join(dir, filepath.FromSlash(name)))
+			before := below(t, dir)
+
+			sink = mustOpen(t, dir)
+			if _, failed := recovered(t, sink); len(failed) > 0 {
+				t.Fatalf("recovery failed: %v", failed)
+			}
+			untouched := what != "nothing was done"
+			for range 2 {
+				removed, err := sink.Withdraw(background, name, identity)
+				if err != nil || removed == untouched {
+					t.Errorf("removed: %t, %v", removed, err)
+				}
+				if after := below(t, dir); slices.Equal(before, after) != untouched {
+					t.Errorf("before %v, after %v", before, after)
+				}
+				if !untouched {
+					before, untouched = below(t, dir), true
+				}
+			}
+		})
+	}
+}
+
+func replaceParent(t *testing.T, path string, by func(parent string) error) {
+	t.Helper()
+	must(t, os.RemoveAll(filepath.Dir(path)))
+	must(t, by(filepath.Dir(path)))
+}

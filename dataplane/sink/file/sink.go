@@ -53,7 +53,7 @@ var (
 // storage, Commit and Publish fail for that session until it is removed or the
 // volume is opened anew: the kernel may have dropped the bytes and calls the
 // next sync a success. When it once could not bring a directory of public names
-// to stable storage, every Publish fails until the volume is opened anew; and
+// to stable storage, every Publish and Withdraw fails until the volume is opened anew; and
 // where that happened to a sync of the whole filesystem, everything fails that
 // makes anything durable: see Failed.
 type Sink struct {
@@ -66,6 +66,7 @@ type Sink struct {
 	broken  sync.Map                  // session.ID -> the error of the sync that failed
 	unsure  sync.Map                  // session.ID of those whose record's sync failed
 	names   atomic.Pointer[syncError] // of public names: the first that failed
+	naming  sync.RWMutex              // held to give a public name, and for writing to take one away
 }
 
 // Open opens the volume whose root is an existing directory, for this process

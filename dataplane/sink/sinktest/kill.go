@@ -151,12 +151,20 @@ func live(sink session.ByteSink, worker int, id session.ID) error {
 			return err
 		}
 	}
+	var ends []ending
 	if publisher, ok := sink.(session.Publisher); ok {
 		name, replace := "objects/"+string(id[:3])+"/"+string(id), false
 		if random.IntN(2) == 0 {
 			name, replace = fmt.Sprintf("replaced/%d", worker), true
 		}
-		err := step("publish", id, name, func() error {
+		identity, err := publisher.Identify(background, id)
+		if err != nil {
+			return err
+		}
+		if random.IntN(2) == 0 {
+			ends = append(ends, ending{"withdraw", func() error { return withdraw(publisher, name, identity) }})
+		}
+		err = step("publish", id, name, func() error {
 			return publisher.Publish(background, id, name, replace, map[string]string{"id": string(id)})
 		})
 		if err != nil {
@@ -165,14 +173,11 @@ func live(sink session.ByteSink, worker int, id session.ID) error {
 	}
 	ended := r
 	ended.State, ended.Outcome = session.Finished, []byte(id)
-	for _, end := range []struct {
-		what string
-		do   func() error
-	}{
-		{"save", func() error { return sink.SaveRecord(background, ended) }},
-		{"free", func() error { return sink.Free(background, id) }},
-		{"remove", func() error { return sink.Remove(background, id) }},
-	} {
+	ends = append([]ending{{"save", func() error { return sink.SaveRecord(background, ended) }}}, ends...)
+	ends = append(ends,
+		ending{"free", func() error { return sink.Free(background, id) }},
+		ending{"remove", func() error { return sink.Remove(background, id) }})
+	for _, end := range ends {
 		if random.IntN(4) == 0 {
 			return nil
 		}
@@ -181,6 +186,21 @@ func live(sink session.ByteSink, worker int, id session.ID) error {
 		}
 	}
 	return nil
+}
+
+// ending is one of the last steps of a life.
+type ending struct {
+	what string
+	do   func() error
+}
+
+// withdraw removes an object that is known to be there.
+func withdraw(publisher session.Publisher, name, identity string) error {
+	removed, err := publisher.Withdraw(background, name, identity)
+	if err == nil && !removed {
+		err = errors.New("nothing was withdrawn")
+	}
+	return err
 }
 
 func step(what string, id session.ID, on string, do func() error) error {
@@ -337,7 +357,8 @@ func (l *life) check(sink session.ByteSink, r session.Recovered) error {
 // checkNames checks that each name shows the whole of a session which may be
 // there: one that was published without replace is there for good; under a name
 // that is replaced is the last of those which were published, or one that was
-// on its way when the child died.
+// on its way when the child died; one that was withdrawn is not there, and
+// nothing is that it replaced.
 func (h history) checkNames(t *testing.T, publisher session.Publisher) {
 	t.Helper()
 	candidates := map[string]map[session.ID]fate{}
@@ -350,41 +371,50 @@ func (h history) checkNames(t *testing.T, publisher session.Publisher) {
 		}
 	}
 	for name, of := range candidates {
-		required := false
-		for _, f := range of {
-			required = required || f == done
-		}
-		got, err := object(publisher, name)
-		if errors.Is(err, session.ErrNotFound) && !required {
-			continue
-		}
-		if err != nil {
-			t.Errorf("object %s: %v", name, err)
-			continue
+		last := session.ID("")
+		for id, f := range of {
+			if f == done && (last == "" || later(id, last)) {
+				last = id
+			}
 		}
 		shown := session.ID("")
-		for id := range of {
-			if bytes.Equal(got, whole(id, killedRecord(id).Spec)) && (shown == "" || later(id, shown)) {
-				shown = id
+		switch got, err := object(publisher, name); {
+		case errors.Is(err, session.ErrNotFound) && (last == "" || h[last].steps["withdraw"] != never):
+		case err != nil:
+			t.Errorf("object %s: %v", name, err)
+			continue
+		default:
+			for id := range of {
+				if bytes.Equal(got, whole(id, killedRecord(id).Spec)) && (shown == "" || later(id, shown)) {
+					shown = id
+				}
+			}
+			if shown == "" {
+				t.Errorf("object %s shows no session that was published there", name)
+			} else if h[shown].steps["withdraw"] == done {
+				t.Errorf("object %s shows session %s, which was withdrawn", name, shown)
+			}
+			if shown != "" && last != "" && later(last, shown) {
+				t.Errorf("object %s shows session %s, but %s was published later", name, shown, last)
 			}
 		}
-		if shown == "" {
-			t.Errorf("object %s shows no session that was published there", name)
+		h.settleNames(of, shown)
+	}
+}
+
+// settleNames settles what was on its way: it has arrived or never will.
+func (h history) settleNames(of map[session.ID]fate, shown session.ID) {
+	for id, f := range of {
+		if f == begun {
+			h[id].published = never
 		}
-		for id, f := range of {
-			if shown != "" && f == done && later(id, shown) {
-				t.Errorf("object %s shows session %s, but %s was published later", name, shown, id)
-			}
+		if h[id].steps["withdraw"] == begun {
+			h[id].steps["withdraw"] = done
 		}
-		// What was on its way has arrived or never will.
-		for id, f := range of {
-			if f == begun {
-				h[id].published = never
-			}
-		}
-		if shown != "" {
-			h[shown].published = done
-		}
+	}
+	if shown != "" {
+		h[shown].published = done
+		h[shown].steps["withdraw"] = never
 	}
 }
 

@@ -224,3 +224,45 @@ func (p *place) isPublished(id session.ID, name string, want bool) {
 		p.t.Fatalf("session %s published as %s: %t, want %t", id, name, got, want)
 	}
 }
+
+// publish publishes a session that holds all its chunks and returns the object's identity.
+func (p *place) publish(r session.Record, name string, replace bool) string {
+	p.t.Helper()
+	p.createFull(r)
+	identity, err := p.publisher().Identify(background, r.ID)
+	p.must(err)
+	p.must(p.publisher().Publish(background, r.ID, name, replace, map[string]string{"origin": "a test"}))
+	p.identified(r.ID, name, identity)
+	return identity
+}
+
+// identified checks that a session and the object under the name have the identity.
+func (p *place) identified(id session.ID, name, want string) {
+	p.t.Helper()
+	staged, err := p.publisher().Identify(background, id)
+	p.must(err)
+	o, err := p.publisher().OpenObject(background, name)
+	p.must(err)
+	p.must(o.Close())
+	if staged != want || o.Identity() != want {
+		p.t.Fatalf("the identity was %q, is %q staged and %q published", want, staged, o.Identity())
+	}
+}
+
+// withdraws checks what a withdrawal says that it did.
+func (p *place) withdraws(name, identity string, want bool) {
+	p.t.Helper()
+	removed, err := p.publisher().Withdraw(background, name, identity)
+	p.must(err)
+	if removed != want {
+		p.t.Fatalf("withdrawing %s removed something: %t, want %t", name, removed, want)
+	}
+}
+
+// showsNothing checks that nothing is under a name, which can be used again.
+func (p *place) showsNothing(name string) {
+	p.t.Helper()
+	_, err := p.publisher().OpenObject(background, name)
+	p.wants(err, session.ErrNotFound)
+	p.must(p.publisher().Lookup(background, name))
+}

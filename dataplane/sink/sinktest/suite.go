@@ -34,6 +34,7 @@ func Run(t *testing.T, open Opener) {
 		{"Recover", recovery},
 		{"Space", spaces},
 		{"Publish", publication},
+		{"Withdraw", withdrawal},
 		{"Context", contexts},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -508,6 +509,8 @@ var contexts = []test{
 			_, objectErr := publisher.OpenObject(ctx, "name")
 			errs["Publish"] = publisher.Publish(ctx, r.ID, "name", true, nil)
 			errs["Published"] = publishedErr
+			_, errs["Identify"] = publisher.Identify(ctx, r.ID)
+			_, errs["Withdraw"] = publisher.Withdraw(ctx, "name", "identity")
 			errs["Lookup"] = publisher.Lookup(ctx, "name")
 			errs["OpenObject"] = objectErr
 			p.must(publisher.Lookup(background, "name"))

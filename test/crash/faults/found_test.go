@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -104,5 +105,26 @@ func TestAnEndIsToldAtOnceAfterAPowerCut(t *testing.T) {
 	b.disk.Inject(powerfs.Fault{Op: powerfs.Unlink, Path: ".slipway/*/data", Delay: time.Second})
 	b.cut()
 	b.must(b.oracle.Err())
+	b.finish()
+}
+
+// What went with its session does not come back with the power.
+func TestAnObjectThatWentWithItsSessionStaysAway(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	for n := range 3 {
+		s := &rig.Session{
+			Name: fmt.Sprintf("reclaimed%d", n), Key: fmt.Sprintf("reclaimed/o%d", n),
+			Size: chunkSize, ChunkSize: chunkSize, Explicit: true, Reclaim: true,
+		}
+		b.add(s)
+		if !b.send(s) {
+			t.Fatal("an upload that nothing fails is not published")
+		}
+		b.must(b.load.Finish(ctx))
+		b.must(b.load.Retire(ctx))
+		b.cut()
+		b.must(b.oracle.Err())
+	}
 	b.finish()
 }

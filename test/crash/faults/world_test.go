@@ -42,6 +42,9 @@ func (u *users) begin(ctx context.Context, s *rig.Session) error {
 	if s.Replace {
 		made.Spec.ConflictPolicy = v1alpha1.ConflictPolicyReplace
 	}
+	if s.Reclaim {
+		made.Spec.ReclaimPolicy = v1alpha1.ReclaimPolicyDelete
+	}
 	if err := u.api.Create(ctx, made); err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ const (
 // error is the first violation.
 func (l *Load) Check(ctx context.Context) error {
 	l.forEach(l.Oracle.Sessions(), func(s *Session) { l.checkSession(ctx, s) })
+	l.checkReclaimed()
 	return errors.Join(l.Oracle.Err(), ctx.Err())
 }
 

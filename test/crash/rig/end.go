@@ -34,7 +34,21 @@ func (l *Load) Retire(ctx context.Context) error {
 		}
 		retired = append(retired, s)
 	}
-	return errors.Join(l.awaitGone(ctx, retired), l.Oracle.Err())
+	if err := l.awaitGone(ctx, slices.Clone(retired)); err != nil {
+		return errors.Join(err, l.Oracle.Err())
+	}
+	l.Oracle.reclaimed(retired)
+	l.checkReclaimed()
+	return l.Oracle.Err()
+}
+
+// checkReclaimed checks that no object is there that went with its session.
+func (l *Load) checkReclaimed() {
+	for _, key := range l.Oracle.gone() {
+		if _, err := fs.Stat(l.Dataplane.Files, key); !errors.Is(err, fs.ErrNotExist) {
+			l.Oracle.Violate(nil, "the object under %s went with its session, and may be there again: %v", key, err)
+		}
+	}
 }
 
 // awaitGone waits until nothing is staged of sessions whose resources are deleted.
@@ -50,6 +64,10 @@ func (l *Load) awaitGone(ctx context.Context, sessions []*Session) error {
 
 // Delete deletes a session's resource, whatever it is about, and forgets the session.
 func (l *Load) Delete(ctx context.Context, s *Session) error {
+	if s.Reclaim { // its object may go from now on
+		l.Oracle.retire(s)
+		return l.World.Delete(ctx, s)
+	}
 	if err := l.World.Delete(ctx, s); err != nil {
 		return err
 	}
@@ -170,7 +188,8 @@ func (l *Load) checkKeys() {
 
 // Clear deletes every session and waits until nothing of any is staged.
 func (l *Load) Clear(ctx context.Context) error {
-	l.forEach(l.Oracle.Sessions(), func(s *Session) {
+	sessions := l.Oracle.Sessions()
+	l.forEach(sessions, func(s *Session) {
 		if err := l.Delete(ctx, s); err != nil {
 			l.Oracle.Violate(s, "it can't be deleted: %v", err)
 		}
@@ -192,6 +211,8 @@ func (l *Load) Clear(ctx context.Context) error {
 	if err != nil {
 		l.Oracle.Violate(nil, "all sessions are deleted, and the staging holds %v: %v", left, err)
 	}
+	l.Oracle.reclaimed(sessions)
+	l.checkReclaimed()
 	l.checkStrays()
 	return errors.Join(l.Oracle.Err(), ctx.Err())
 }

@@ -25,6 +25,7 @@ type Oracle struct {
 	made       int        // how many there ever were
 	byKey      map[string][]*Session
 	ever       map[string]bool // the keys that there ever were
+	away       []string        // the keys of objects that went with their sessions, and stay away
 	violations int
 	first      error
 	violated   chan struct{}
@@ -119,6 +120,24 @@ func (o *Oracle) retire(s *Session) bool {
 	}
 	delete(o.byKey, s.Key)
 	return true
+}
+
+// reclaimed tells that nothing is left of sessions that were deleted: no object either of those that take it with them.
+func (o *Oracle) reclaimed(sessions []*Session) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range sessions {
+		if s.Reclaim {
+			o.away = append(o.away, s.Key)
+		}
+	}
+}
+
+// gone are the keys under which nothing may be any more.
+func (o *Oracle) gone() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return append([]string(nil), o.away...)
 }
 
 // hasRival reports whether another session may have published under the key.

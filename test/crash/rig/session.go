@@ -29,6 +29,8 @@ type Session struct {
 	Doomed bool
 	// Abandoned sessions are never completed.
 	Abandoned bool
+	// Reclaim sessions take their object with them when they are deleted. Nobody else has their key.
+	Reclaim bool
 	// Abortable sessions may be aborted by a client.
 	Abortable bool
 

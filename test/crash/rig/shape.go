@@ -54,14 +54,23 @@ func (l *Load) invent() *Session {
 	default:
 		s.Size = s.ChunkSize * (1 + r.Int64N(most))
 	}
-	if known := l.Oracle.Sessions(); len(known) > 0 && r.IntN(4) == 0 {
-		other := known[r.IntN(len(known))]
-		s.Key = other.Key
-		if r.IntN(4) > 0 {
-			s.Replace = other.Replace
-		}
+	if r.IntN(5) == 0 {
+		s.Reclaim, s.Key = true, fmt.Sprintf("reclaimed/%d/o%d", l.created%3, l.created)
+	} else if known := l.Oracle.Sessions(); len(known) > 0 && r.IntN(4) == 0 {
+		s.share(known[r.IntN(len(known))], r.IntN(4) > 0)
 	}
 	return s
+}
+
+// share makes a session want the key of another, and mostly treat it as the other does.
+func (s *Session) share(other *Session, alike bool) {
+	if other.Reclaim {
+		return
+	}
+	s.Key = other.Key
+	if alike {
+		s.Replace = other.Replace
+	}
 }
 
 // worked are the sessions that Run works on: those of its shape, or all where there are none.

@@ -134,6 +134,9 @@ func (w *World) Create(ctx context.Context, s *Session) error {
 	if s.Replace {
 		u.Spec.ConflictPolicy = v1alpha1.ConflictPolicyReplace
 	}
+	if s.Reclaim {
+		u.Spec.ReclaimPolicy = v1alpha1.ReclaimPolicyDelete
+	}
 	if s.Explicit {
 		u.Spec.Completion = v1alpha1.CompletionModeExplicit
 	}

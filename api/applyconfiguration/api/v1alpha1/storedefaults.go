@@ -15,6 +15,12 @@ type StoreDefaultsApplyConfiguration struct {
 	// idleTimeoutSeconds is the idle timeout of a session that names none, from 10 seconds to
 	// 30 days. Default 1 hour.
 	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+	// activeDeadlineSeconds is the deadline of a session that names none, in seconds after its
+	// admission, from 10 seconds to 30 days. Default 1 day.
+	ActiveDeadlineSeconds *int32 `json:"activeDeadlineSeconds,omitempty"`
+	// ttlSecondsAfterFinished deletes a session that says nothing of it this many seconds after
+	// it ended, from 0 to 30 days, if it was admitted while this was so. Without it such a session is kept.
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
 // StoreDefaultsApplyConfiguration constructs a declarative configuration of the StoreDefaults type for use with
@@ -36,5 +42,21 @@ func (b *StoreDefaultsApplyConfiguration) WithChunkSizeBytes(value int64) *Store
 // If called multiple times, the IdleTimeoutSeconds field is set to the value of the last call.
 func (b *StoreDefaultsApplyConfiguration) WithIdleTimeoutSeconds(value int32) *StoreDefaultsApplyConfiguration {
 	b.IdleTimeoutSeconds = &value
+	return b
+}
+
+// WithActiveDeadlineSeconds sets the ActiveDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ActiveDeadlineSeconds field is set to the value of the last call.
+func (b *StoreDefaultsApplyConfiguration) WithActiveDeadlineSeconds(value int32) *StoreDefaultsApplyConfiguration {
+	b.ActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithTTLSecondsAfterFinished sets the TTLSecondsAfterFinished field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TTLSecondsAfterFinished field is set to the value of the last call.
+func (b *StoreDefaultsApplyConfiguration) WithTTLSecondsAfterFinished(value int32) *StoreDefaultsApplyConfiguration {
+	b.TTLSecondsAfterFinished = &value
 	return b
 }

@@ -18,6 +18,14 @@ type StoreLimitsApplyConfiguration struct {
 	// the room for what the filesystem and the sessions' own records take beside the objects.
 	// Default 64 MiB.
 	MinFreeBytes *int64 `json:"minFreeBytes,omitempty"`
+	// maxIdleTimeoutSeconds is the longest idle timeout in seconds, from 10 seconds to 30 days. A
+	// session that asks for more, also later, gets this much. What holds at its admission holds
+	// for a session to its end. Without it a session gets what it asks for.
+	MaxIdleTimeoutSeconds *int32 `json:"maxIdleTimeoutSeconds,omitempty"`
+	// maxActiveDeadlineSeconds is the latest deadline in seconds after the admission, from 10
+	// seconds to 30 days. A session that asks for more, also later, gets this much. What holds at
+	// its admission holds for a session to its end. Without it a session gets what it asks for.
+	MaxActiveDeadlineSeconds *int32 `json:"maxActiveDeadlineSeconds,omitempty"`
 }
 
 // StoreLimitsApplyConfiguration constructs a declarative configuration of the StoreLimits type for use with
@@ -47,5 +55,21 @@ func (b *StoreLimitsApplyConfiguration) WithMaxChunkBytes(value int64) *StoreLim
 // If called multiple times, the MinFreeBytes field is set to the value of the last call.
 func (b *StoreLimitsApplyConfiguration) WithMinFreeBytes(value int64) *StoreLimitsApplyConfiguration {
 	b.MinFreeBytes = &value
+	return b
+}
+
+// WithMaxIdleTimeoutSeconds sets the MaxIdleTimeoutSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxIdleTimeoutSeconds field is set to the value of the last call.
+func (b *StoreLimitsApplyConfiguration) WithMaxIdleTimeoutSeconds(value int32) *StoreLimitsApplyConfiguration {
+	b.MaxIdleTimeoutSeconds = &value
+	return b
+}
+
+// WithMaxActiveDeadlineSeconds sets the MaxActiveDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxActiveDeadlineSeconds field is set to the value of the last call.
+func (b *StoreLimitsApplyConfiguration) WithMaxActiveDeadlineSeconds(value int32) *StoreLimitsApplyConfiguration {
+	b.MaxActiveDeadlineSeconds = &value
 	return b
 }

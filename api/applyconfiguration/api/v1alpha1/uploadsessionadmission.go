@@ -21,6 +21,15 @@ type UploadSessionAdmissionApplyConfiguration struct {
 	ChunkSizeBytes *int64 `json:"chunkSizeBytes,omitempty"`
 	// idleTimeoutSeconds is the store's default at admission; spec.idleTimeoutSeconds comes before it.
 	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+	// activeDeadlineSeconds is the store's default at admission; spec.activeDeadlineSeconds comes before it.
+	ActiveDeadlineSeconds *int32 `json:"activeDeadlineSeconds,omitempty"`
+	// ttlSecondsAfterFinished is the store's default at admission, if it had one;
+	// spec.ttlSecondsAfterFinished comes before it.
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
+	// maxIdleTimeoutSeconds is the store's limit at admission, if it had one; no idle timeout is longer.
+	MaxIdleTimeoutSeconds *int32 `json:"maxIdleTimeoutSeconds,omitempty"`
+	// maxActiveDeadlineSeconds is the store's limit at admission, if it had one; no deadline is later.
+	MaxActiveDeadlineSeconds *int32 `json:"maxActiveDeadlineSeconds,omitempty"`
 	// reservedBytes is how much of the volume is reserved for the session.
 	ReservedBytes *int64 `json:"reservedBytes,omitempty"`
 	// admittedTime is when the session was admitted.
@@ -62,6 +71,38 @@ func (b *UploadSessionAdmissionApplyConfiguration) WithChunkSizeBytes(value int6
 // If called multiple times, the IdleTimeoutSeconds field is set to the value of the last call.
 func (b *UploadSessionAdmissionApplyConfiguration) WithIdleTimeoutSeconds(value int32) *UploadSessionAdmissionApplyConfiguration {
 	b.IdleTimeoutSeconds = &value
+	return b
+}
+
+// WithActiveDeadlineSeconds sets the ActiveDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ActiveDeadlineSeconds field is set to the value of the last call.
+func (b *UploadSessionAdmissionApplyConfiguration) WithActiveDeadlineSeconds(value int32) *UploadSessionAdmissionApplyConfiguration {
+	b.ActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithTTLSecondsAfterFinished sets the TTLSecondsAfterFinished field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TTLSecondsAfterFinished field is set to the value of the last call.
+func (b *UploadSessionAdmissionApplyConfiguration) WithTTLSecondsAfterFinished(value int32) *UploadSessionAdmissionApplyConfiguration {
+	b.TTLSecondsAfterFinished = &value
+	return b
+}
+
+// WithMaxIdleTimeoutSeconds sets the MaxIdleTimeoutSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxIdleTimeoutSeconds field is set to the value of the last call.
+func (b *UploadSessionAdmissionApplyConfiguration) WithMaxIdleTimeoutSeconds(value int32) *UploadSessionAdmissionApplyConfiguration {
+	b.MaxIdleTimeoutSeconds = &value
+	return b
+}
+
+// WithMaxActiveDeadlineSeconds sets the MaxActiveDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxActiveDeadlineSeconds field is set to the value of the last call.
+func (b *UploadSessionAdmissionApplyConfiguration) WithMaxActiveDeadlineSeconds(value int32) *UploadSessionAdmissionApplyConfiguration {
+	b.MaxActiveDeadlineSeconds = &value
 	return b
 }
 

@@ -52,13 +52,20 @@ type UploadSessionSpecApplyConfiguration struct {
 	DesiredState *apiv1alpha1.DesiredState `json:"desiredState,omitempty"`
 	// idleTimeoutSeconds ends the session this many seconds after the last accepted byte, or
 	// after admission when none came, from 10 seconds to 30 days. Without it the store's default
-	// counts. A chunk in flight always wins.
+	// counts; the store may have a limit. A chunk in flight always wins.
 	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
 	// activeDeadlineSeconds ends the session this many seconds after its admission, whether or
-	// not bytes arrive, from 10 seconds to 30 days. Default 1 day.
+	// not bytes arrive, from 10 seconds to 30 days. Without it the store's default counts; the
+	// store may have a limit. status.expirationTime says what holds.
 	ActiveDeadlineSeconds *int32 `json:"activeDeadlineSeconds,omitempty"`
+	// reclaimPolicy says what becomes of the published object when the session is deleted, by
+	// whomever and also by ttlSecondsAfterFinished: Retain (the default) leaves it under its key,
+	// Delete removes it, unless something else was put there since. Immutable.
+	ReclaimPolicy *apiv1alpha1.ReclaimPolicy `json:"reclaimPolicy,omitempty"`
 	// ttlSecondsAfterFinished deletes the session this many seconds after it ended, from 0 to
-	// 30 days. Without it the resource is kept; staged bytes are freed at the end either way.
+	// 30 days, and with reclaimPolicy Delete the published object too. Without it the default that
+	// the store had at the session's admission counts; without that too, the resource is kept.
+	// Staged bytes are freed at the end either way.
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
@@ -175,6 +182,14 @@ func (b *UploadSessionSpecApplyConfiguration) WithIdleTimeoutSeconds(value int32
 // If called multiple times, the ActiveDeadlineSeconds field is set to the value of the last call.
 func (b *UploadSessionSpecApplyConfiguration) WithActiveDeadlineSeconds(value int32) *UploadSessionSpecApplyConfiguration {
 	b.ActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithReclaimPolicy sets the ReclaimPolicy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReclaimPolicy field is set to the value of the last call.
+func (b *UploadSessionSpecApplyConfiguration) WithReclaimPolicy(value apiv1alpha1.ReclaimPolicy) *UploadSessionSpecApplyConfiguration {
+	b.ReclaimPolicy = &value
 	return b
 }
 

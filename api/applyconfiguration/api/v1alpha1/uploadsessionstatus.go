@@ -13,8 +13,8 @@ import (
 // with apply.
 //
 // UploadSessionStatus is what is known of a session. The operator writes
-// conditions, admission, the times and observedGeneration; the dataplane writes
-// progress and result.
+// conditions, admission, its times and observedGeneration; the dataplane writes
+// progress, result and reclaimedTime.
 type UploadSessionStatusApplyConfiguration struct {
 	// conditions are Admitted (a replica and the room are granted), Ready (chunks are taken now)
 	// and Succeeded (Unknown while the session is active; its reason says how it stands).
@@ -25,9 +25,14 @@ type UploadSessionStatusApplyConfiguration struct {
 	Progress *UploadSessionProgressApplyConfiguration `json:"progress,omitempty"`
 	// result is how the session ended on the volume; written once, by the dataplane.
 	Result *UploadSessionResultApplyConfiguration `json:"result,omitempty"`
+	// reclaimedTime is when the dataplane had removed the published object of a session that is
+	// being deleted and whose reclaimPolicy is Delete, or had found that something else is under
+	// its key; written once, by the dataplane.
+	ReclaimedTime *metav1.Time `json:"reclaimedTime,omitempty"`
 	// startTime is when the operator first saw the session.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
-	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds.
+	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds or the
+	// store's default, within the store's limit.
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
 	// completionTime is when the session ended in whatever way.
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
@@ -75,6 +80,14 @@ func (b *UploadSessionStatusApplyConfiguration) WithProgress(value *UploadSessio
 // If called multiple times, the Result field is set to the value of the last call.
 func (b *UploadSessionStatusApplyConfiguration) WithResult(value *UploadSessionResultApplyConfiguration) *UploadSessionStatusApplyConfiguration {
 	b.Result = value
+	return b
+}
+
+// WithReclaimedTime sets the ReclaimedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReclaimedTime field is set to the value of the last call.
+func (b *UploadSessionStatusApplyConfiguration) WithReclaimedTime(value metav1.Time) *UploadSessionStatusApplyConfiguration {
+	b.ReclaimedTime = &value
 	return b
 }
 

@@ -1,0 +1,119 @@
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+// identityOf tells a file from every other that its volume has or had: the
+// inode from all that are there at the same time, and when it was last written
+// from those that have the inode before or after it, unless they are written
+// within one tick of the kernel's clock. Whoever writes to an object, or puts a
+// copy in its place, makes it another one.
+func identityOf(info fs.FileInfo) string {
+	inode := info.Sys().(*syscall.Stat_t).Ino //nolint:errcheck // Linux only
+	return fmt.Sprintf("%d-%d-%d", inode, info.Size(), info.ModTime().UnixNano())
+}
+
+// Identify looks at the staged data, which is what Publish gives a name.
+func (s *Sink) Identify(ctx context.Context, id session.ID) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	identity, err := s.identify(id)
+	return identity, failure("identify the object of session "+string(id), err)
+}
+
+func (s *Sink) identify(id session.ID) (string, error) {
+	h, err := s.open(id)
+	if err != nil {
+		return "", err
+	}
+	defer s.handles.giveBack(h)
+	info, err := h.data.Stat()
+	if err != nil {
+		return "", err
+	}
+	return identityOf(info), nil
+}
+
+// Withdraw looks at the file under the name and unlinks it in one step as far
+// as this Sink is concerned, which is the only one on the volume: what another
+// session publishes there comes before, and stays, or after. Who changes the
+// volume past the Sink may come in between. The directories above stay.
+func (s *Sink) Withdraw(ctx context.Context, name, identity string) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if err := session.CheckName(name); err != nil {
+		return false, err
+	}
+	if err := s.namesFailed(); err != nil {
+		return false, err
+	}
+	removed, err := s.withdraw(name, identity)
+	return removed, failure("withdraw object "+name, s.remember(err))
+}
+
+func (s *Sink) withdraw(name, identity string) (bool, error) {
+	in, base, err := parent(s.root, name, nil)
+	if isNoParent(err) {
+		return false, s.syncAbove(name)
+	}
+	if err != nil {
+		return false, err
+	}
+	defer release(in)
+	removed, err := s.unlinkObject(in, base, identity)
+	if err != nil {
+		return false, err
+	}
+	// Also where nothing was removed: an earlier call may have been cut short before it came to this.
+	return removed, s.durable.do(func() error { return syncDirectory(in) })
+}
+
+// syncAbove makes durable that there is no directory for a name: an object in
+// it may have been removed by a call that was cut short.
+func (s *Sink) syncAbove(name string) error {
+	in, _, err := parent(s.root, name, func(dir *os.Root, _ string) error {
+		return s.durable.do(func() error { return syncDirectory(dir) })
+	})
+	if isNoParent(err) {
+		return nil
+	}
+	if err == nil {
+		release(in) // somebody made it just now
+	}
+	return err
+}
+
+// unlinkObject removes what is under the element where that has the identity.
+func (s *Sink) unlinkObject(in *os.Root, base, identity string) (bool, error) {
+	s.naming.Lock()
+	f, removed, err := unlinkIfIs(in, base, identity)
+	s.naming.Unlock()
+	if f != nil {
+		release(f) // which frees the bytes, and takes a while where they are many
+	}
+	return removed, err
+}
+
+func unlinkIfIs(in *os.Root, base, identity string) (*os.File, bool, error) {
+	f, info, err := openRegular(in, base, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotRegular) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if identityOf(info) != identity {
+		return f, false, nil
+	}
+	return f, true, removeFile(in, base)
+}
