@@ -71,6 +71,9 @@ func (r *run) put(ctx context.Context, i int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
+		if ctx.Err() != nil {
+			return ctx.Err() // a chunk on its way does not look at it
+		}
 		reply, err := r.chunks.Do(ctx, request)
 		if err != nil {
 			return err
