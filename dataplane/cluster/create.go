@@ -67,7 +67,8 @@ func (c creator) create(ctx context.Context, want request) (upload.Created, erro
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("UploadSession"))
 	u.SetNamespace(c.place.namespace)
 	u.SetAnnotations(map[string]string{v1alpha1.FingerprintAnnotation: want.fingerprint})
-	if u.SetName(want.name); want.name == "" {
+	u.SetName(want.name)
+	if want.name == "" {
 		u.SetGenerateName(namePrefix)
 	}
 	err := c.live.Create(ctx, u)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,8 +15,15 @@ import (
 func TestNamesOfKeys(t *testing.T) {
 	names := map[string][2]string{}
 	for _, pair := range [][2]string{
-		{"alice", "1"}, {"alice", "2"}, {"bob", "1"}, {"alice1", ""}, {"", "alice1"}, {"a", "lice1"},
-		{"alice\x00", "1"}, {"alice", "\x001"}, {strings.Repeat("o", 512), strings.Repeat("k", 255)},
+		{"alice", "1"},
+		{"alice", "2"},
+		{"bob", "1"},
+		{"alice1", ""},
+		{"", "alice1"},
+		{"a", "lice1"},
+		{"alice\x00", "1"},
+		{"alice", "\x001"},
+		{strings.Repeat("o", 512), strings.Repeat("k", 255)},
 	} {
 		name := nameFor(pair[0], pair[1])
 		if other, taken := names[name]; taken {
@@ -133,7 +141,7 @@ func FuzzSpec(f *testing.F) {
 			}
 			return
 		}
-		if first.spec["owner"] != "alice" || first.spec["storeRef"].(map[string]any)["name"] != "models" {
+		if first.spec["owner"] != "alice" || !reflect.DeepEqual(first.spec["storeRef"], map[string]any{"name": "models"}) {
 			t.Errorf("the spec is another's: %v", first.spec)
 		}
 		again, err := here.requestOf(upload.CreateRequest{Namespace: "ml", Owner: "alice", Key: "1", Spec: canonical(first.spec)})
