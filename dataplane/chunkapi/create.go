@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
@@ -84,9 +83,6 @@ func readSpec(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		w.Header().Set("Connection", "close") // what comes next on it is not a request
 		return nil, fmt.Errorf("%w: %w", session.ErrBody, err)
 	}
-	// From here on net/http only watches whether the client is there, for which the time that the
-	// body had is none of its business. A connection without deadlines is not one that can hang.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return body, nil
 }
 
