@@ -23,6 +23,10 @@ const writeBytes = 1 << 20
 // maxReply bounds the body of a reply in bytes.
 const maxReply = 4 << 20
 
+// keepFor is how long a connection is kept without use: less than any of the servers keeps one, for
+// what is sent on a connection that the server has just closed is lost, and is not sent again.
+const keepFor = 20 * time.Second
+
 // patience is how long a request may take in all.
 const patience = 5 * time.Minute
 
@@ -63,6 +67,7 @@ func (r *Reply) Want(statuses ...int) error {
 // Pool is the connections to one server. It may be used concurrently.
 type Pool struct {
 	address string
+	keepFor time.Duration
 
 	mu   sync.Mutex
 	idle []*connection
@@ -71,10 +76,11 @@ type Pool struct {
 type connection struct {
 	net.Conn
 	reader *bufio.Reader
+	used   time.Time // last
 }
 
 // NewPool returns a pool without connections to host:port.
-func NewPool(address string) *Pool { return &Pool{address: address} }
+func NewPool(address string) *Pool { return &Pool{address: address, keepFor: keepFor} }
 
 // Close closes the idle connections.
 func (p *Pool) Close() {
@@ -96,6 +102,7 @@ func (p *Pool) Do(ctx context.Context, r Request) (*Reply, error) {
 	if err != nil || !keep {
 		_ = c.Close() // what went wrong is known, or the server closes too
 	} else {
+		c.used = time.Now()
 		p.mu.Lock()
 		p.idle = append(p.idle, c)
 		p.mu.Unlock()
@@ -108,19 +115,25 @@ func (p *Pool) Do(ctx context.Context, r Request) (*Reply, error) {
 
 func (p *Pool) take(ctx context.Context) (*connection, error) {
 	p.mu.Lock()
-	if n := len(p.idle); n > 0 {
+	n := len(p.idle)
+	// The last one is the one that was used last: where it is too old all are.
+	old := n > 0 && time.Since(p.idle[n-1].used) >= p.keepFor
+	if n > 0 && !old {
 		c := p.idle[n-1]
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
 		return c, nil
 	}
 	p.mu.Unlock()
+	if old {
+		p.Close()
+	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", p.address)
 	if err != nil {
 		return nil, err
 	}
-	return &connection{conn, bufio.NewReader(conn)}, nil
+	return &connection{Conn: conn, reader: bufio.NewReader(conn)}, nil
 }
 
 func (c *connection) do(host string, r Request) (_ *Reply, keep bool, err error) {
