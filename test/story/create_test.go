@@ -1,7 +1,6 @@
 package story
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,25 +48,11 @@ func (t *teller) createOnce(ctx context.Context, key, spec string) (*created, er
 // and asks once more, and gets the result.
 func TestCreateOverHTTP(t *testing.T) {
 	const chunks, chunkSize = 8, 64 << 10
-	bin := binaries(t)
-	file := filepath.Join(t.TempDir(), "small")
-	if err := os.WriteFile(file, bytes.Repeat([]byte("slipway\n"), chunks*chunkSize/8), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	teller, err := begin(t.Context(), Options{Root: repository, Binaries: bin, File: file, ChunkSize: chunkSize, Out: &out})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := teller.end(); err != nil {
-			t.Error(err)
-		}
-	}()
+	teller, out := beginSmall(t, chunks*chunkSize, chunkSize)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := createOverHTTP(ctx, teller); err != nil {
-		t.Fatalf("%v\n%s\nmanager:\n%s\ndataplane:\n%s", err, &out, teller.manager.tail(), teller.dataplane.tail())
+		t.Fatalf("%v\n%s\nmanager:\n%s\ndataplane:\n%s", err, out, teller.manager.tail(), teller.dataplane.tail())
 	}
 }
 

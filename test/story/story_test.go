@@ -48,27 +48,34 @@ func TestStory(t *testing.T) {
 	}
 }
 
+// beginSmall begins a story about a small file, and ends it with the test.
+func beginSmall(t *testing.T, size int, chunkSize int64) (*teller, *bytes.Buffer) {
+	t.Helper()
+	bin := binaries(t)
+	file := filepath.Join(t.TempDir(), "small")
+	if err := os.WriteFile(file, bytes.Repeat([]byte("slipway\n"), size/8), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := &bytes.Buffer{}
+	teller, err := begin(context.WithoutCancel(t.Context()), Options{Root: repository, Binaries: bin, File: file, ChunkSize: chunkSize, Out: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := teller.end(); err != nil {
+			t.Error(err)
+		}
+	})
+	return teller, out
+}
+
 // Promise 7: a whole small upload costs at most six writes to the API server,
 // its creation and its event among them, counted in the API server's own audit log.
 func TestASmallUploadCostsSixWrites(t *testing.T) {
 	const most, chunks, chunkSize = 6, 8, 64 << 10
-	bin := binaries(t)
-	file := filepath.Join(t.TempDir(), "small")
-	if err := os.WriteFile(file, bytes.Repeat([]byte("slipway\n"), chunks*chunkSize/8), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	teller, err := begin(t.Context(), Options{Root: repository, Binaries: bin, File: file, ChunkSize: chunkSize, Out: &out})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := teller.end(); err != nil {
-			t.Error(err)
-		}
-	}()
+	teller, out := beginSmall(t, chunks*chunkSize, chunkSize)
 	if err := uploadSmall(t.Context(), teller); err != nil {
-		t.Fatalf("%v\n%s\nmanager:\n%s\ndataplane:\n%s", err, &out, teller.manager.tail(), teller.dataplane.tail())
+		t.Fatalf("%v\n%s\nmanager:\n%s\ndataplane:\n%s", err, out, teller.manager.tail(), teller.dataplane.tail())
 	}
 
 	writes, err := teller.plane.Writes(t.Context(), controlplane.Filter{Namespace: namespace})
