@@ -13,9 +13,6 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
-// Anonymous is who calls where nobody says who does, as Kubernetes has it.
-const Anonymous = "system:anonymous"
-
 const (
 	collectionPath = "/v1/namespaces/{namespace}/uploadsessions"
 	// maxSpec bounds the spec of a session in bytes; the API server's own bounds on the fields come
@@ -58,7 +55,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, name upload.Name) e
 
 // wanted is what the header asks for, before any of the body is read.
 func (a *api) wanted(r *http.Request, namespace string) (upload.CreateRequest, error) {
-	want := upload.CreateRequest{Namespace: namespace, Owner: a.caller(r)}
+	want := upload.CreateRequest{Namespace: namespace, Owner: callerOf(r).User}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" {
 		return want, refuse(CodeUnsupportedEncoding, "the spec has Content-Encoding %q", coding)
 	}

@@ -296,7 +296,7 @@ func TestWhatACreatorIsAskedFor(t *testing.T) {
 
 func TestTheCallerIsTheOwner(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, options{api: Config{Caller: func(r *http.Request) string { return r.Header.Get("X-User") }}})
+	w := newWorld(t, options{api: Config{Gate: &gate{}}})
 	w.creates(made(), nil)
 	w.post(strings.NewReader(anySpec), "X-User", "alice").want(t, http.StatusCreated)
 	if got := w.creator.asked[0].Owner; got != "alice" {

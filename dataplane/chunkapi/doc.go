@@ -14,7 +14,6 @@
 // problem.go maps errors to statuses, codes and what to do next.
 //
 // What may not enter: deciding anything about uploads (that is package
-// upload's), files, Kubernetes, and who the caller is (that is package auth's,
-// whose handler stands in front of this one and is asked through Config.Caller). The
-// spec of a session passes through unread.
+// upload's), files, Kubernetes, and who the caller is and what they may do (that is package auth's,
+// and asked through Config.Gate). The spec of a session passes through unread.
 package chunkapi

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
+	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -109,7 +110,7 @@ func FuzzCreate(f *testing.F) {
 			t.Fatalf("asked for %d sessions", len(w.creator.asked))
 		}
 		asked := w.creator.asked[0]
-		if asked.Owner != Anonymous || (asked.Key == "") != (key == "") || len(asked.Key) > maxIdempotencyKey || !bytes.Equal(asked.Spec, body) || !isLabel(asked.Namespace) {
+		if asked.Owner != auth.Anonymous || (asked.Key == "") != (key == "") || len(asked.Key) > maxIdempotencyKey || !bytes.Equal(asked.Spec, body) || !isLabel(asked.Namespace) {
 			t.Errorf("asked for %+v", asked)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -49,9 +50,9 @@ type Config struct {
 	// CreateWait is how long a request to create waits for the session's admission; 0 is
 	// DefaultCreateWait.
 	CreateWait time.Duration
-	// Caller returns who sends a request, as the control plane names its users; it becomes the owner of the
-	// sessions that the request creates. With nil everybody is Anonymous.
-	Caller func(*http.Request) string
+	// Gate says who calls, which becomes the owner of the sessions that they create, and what
+	// they may do; nil is auth.Open.
+	Gate auth.Gate
 	// Log is told what clients are not; nil is slog.Default.
 	Log *slog.Logger
 }
@@ -83,7 +84,7 @@ type api struct {
 	creator       upload.Creator
 	createWait    time.Duration
 	creating      chan struct{} // one for each request to create
-	caller        func(*http.Request) string
+	gate          auth.Gate
 	log           *slog.Logger
 	mux           *http.ServeMux
 }
@@ -107,33 +108,39 @@ func New(c Config) http.Handler {
 		creator:       c.Creator,
 		createWait:    cmp.Or(c.CreateWait, DefaultCreateWait),
 		creating:      make(chan struct{}, maxConcurrentCreates),
-		caller:        c.Caller,
+		gate:          c.Gate,
 		log:           cmp.Or(c.Log, slog.Default()),
 		mux:           http.NewServeMux(),
 	}
-	if a.caller == nil {
-		a.caller = func(*http.Request) string { return Anonymous }
+	if a.gate == nil {
+		a.gate = auth.Open{}
 	}
 	if a.creator != nil {
-		a.route(collectionPath, namespaceOf, map[string]endpoint{http.MethodPost: a.create})
+		a.route(collectionPath, namespaceOf, map[string]call{http.MethodPost: {auth.Create, auth.Whole, a.create}})
 	}
 	// ServeMux lets HEAD in wherever GET is.
-	a.route(basePath, nameOf, map[string]endpoint{http.MethodGet: a.getStatus, http.MethodDelete: a.abort})
-	a.route(basePath+"/chunks/{index}", nameOf, map[string]endpoint{http.MethodPut: a.putChunk})
-	a.route(basePath+"/complete", nameOf, map[string]endpoint{http.MethodPost: a.complete})
-	a.route(basePath+"/content", nameOf, map[string]endpoint{http.MethodGet: a.getContent})
+	a.route(basePath, nameOf, map[string]call{
+		http.MethodGet:    {auth.Get, auth.Content, a.getStatus},
+		http.MethodDelete: {auth.Delete, auth.Content, a.abort},
+	})
+	a.route(basePath+"/chunks/{index}", nameOf, map[string]call{http.MethodPut: {auth.Update, auth.Content, a.putChunk}})
+	a.route(basePath+"/complete", nameOf, map[string]call{http.MethodPost: {auth.Update, auth.Content, a.complete}})
+	a.route(basePath+"/content", nameOf, map[string]call{http.MethodGet: {auth.Get, auth.Content, a.getContent}})
 	a.mux.HandleFunc("/", a.unknownPath)
 	return a
 }
 
 // route registers the methods of one path, and what any other method gets. The
 // upload that a request is about is read from its path by named.
-func (a *api) route(pattern string, named func(*http.Request) (upload.Name, error), methods map[string]endpoint) {
-	for method, serve := range methods {
+func (a *api) route(pattern string, named func(*http.Request) (upload.Name, error), methods map[string]call) {
+	for method, c := range methods {
 		a.mux.HandleFunc(method+" "+pattern, func(w http.ResponseWriter, r *http.Request) {
 			name, err := named(r)
 			if err == nil {
-				err = serve(w, r, name)
+				err = a.authorize(r, c, name)
+			}
+			if err == nil {
+				err = c.serve(w, r, name)
 			}
 			if err != nil {
 				a.fail(w, r, err)
@@ -141,7 +148,7 @@ func (a *api) route(pattern string, named func(*http.Request) (upload.Name, erro
 		})
 	}
 	allowed := slices.Sorted(maps.Keys(methods))
-	if methods[http.MethodGet] != nil {
+	if methods[http.MethodGet].serve != nil {
 		allowed = append(allowed, http.MethodHead)
 	}
 	allow := strings.Join(allowed, ", ")
@@ -169,6 +176,11 @@ func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.setReadDeadline(time.Now().Add(a.idle))
 	}
 	defer a.recoverPanic(w, r)
+	r, err := a.authenticate(r)
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
 	// ServeMux would redirect a path that is not clean, with an answer that is no problem.
 	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p {
 		a.unknownPath(w, r)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -23,6 +24,7 @@ const (
 	CodeInvalidName           Code = "invalid-name"
 	CodeInvalidIdempotencyKey Code = "invalid-idempotency-key"
 	CodeMalformedSpec         Code = "malformed-spec"
+	CodeUnauthenticated       Code = "unauthenticated"
 	CodeForbidden             Code = "forbidden"
 	CodeRejected              Code = "rejected"
 	CodeSessionDeleting       Code = "session-deleting"
@@ -66,6 +68,9 @@ const (
 
 // typePrefix and a code make the type of a problem.
 const typePrefix = "urn:slipway:problem:"
+
+// challenge is how a client may say who it is (RFC 6750).
+const challenge = `Bearer realm="slipway"`
 
 // Problem is the body of every error, as RFC 9457 has it.
 type Problem struct {
@@ -135,6 +140,14 @@ func kinds() []kind {
 		{
 			code: CodeMalformedSpec, status: http.StatusBadRequest, title: "The spec is malformed", when: []error{upload.ErrMalformedSpec}, says: true,
 			next: "Send the spec of an UploadSession as JSON, each field at most once.",
+		},
+		{ // one answer, whatever is wrong
+			code: CodeUnauthenticated, status: http.StatusUnauthorized, title: "Credentials are missing or not valid", when: []error{auth.ErrUnauthenticated},
+			next: "Send Authorization: Bearer with a ServiceAccount token that is not expired and has the dataplane's audience.",
+		},
+		{
+			code: CodeForbidden, status: http.StatusForbidden, title: "The caller may not do this", when: []error{auth.ErrForbidden}, says: true,
+			next: "Ask whoever runs the namespace for a Role with the verb and resource that the detail names.",
 		},
 		{
 			code: CodeForbidden, status: http.StatusForbidden, title: "The session may not be created", when: []error{upload.ErrForbidden}, says: true,
@@ -302,6 +315,10 @@ func kinds() []kind {
 			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "The API server can't be asked now", when: []error{upload.ErrUnavailable},
 			retryAfter: 1, next: "Try again.",
 		},
+		{
+			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Credentials can't be checked now", when: []error{auth.ErrUnavailable},
+			retryAfter: 1, next: "Try again.",
+		},
 		{ // whoever looked sees another session by now
 			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Session is being replaced", when: []error{upload.ErrNameTaken},
 			retryAfter: 1, next: "Try again.",
@@ -343,6 +360,7 @@ func (e *refusal) Error() string { return string(e.kind.code) + ": " + e.detail 
 
 // fail answers with the problem that err is.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	a.audit(w, r, err)
 	err = a.explain(err)
 	if no, ok := errors.AsType[*refusal](err); ok {
 		maps.Copy(w.Header(), no.header)
@@ -439,6 +457,9 @@ func kindWith(code Code) kind {
 }
 
 func writeProblem(w http.ResponseWriter, r *http.Request, k kind, detail string, members Members) {
+	if k.status == http.StatusUnauthorized { // RFC 9110 section 15.5.2
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
 	if k.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(k.retryAfter))
 	}

@@ -137,6 +137,23 @@ func problemCases() []problemCase {
 	impatient := options{api: Config{CompleteWait: 20 * time.Millisecond}}
 	crowded := options{api: Config{MaxConcurrentChunks: 1, ChunkWait: 20 * time.Millisecond}}
 	return []problemCase{
+		{
+			name: "no credentials", code: CodeUnauthenticated, status: 401, options: options{api: Config{Gate: &gate{}}},
+			make: func(w *world) answer { return w.do(http.MethodGet, base("abc"), nil) },
+		},
+		{
+			name: "not allowed", code: CodeForbidden, status: 403, options: options{api: Config{Gate: &gate{}}},
+			make: func(w *world) answer { return w.do(http.MethodGet, base("abc"), nil, "X-User", "mallory") },
+			check: func(t *testing.T, _ *world, _ answer, p Problem) {
+				if !strings.Contains(p.Detail, "get uploadsessions/content") {
+					t.Errorf("the detail does not say what is missing: %s", p.Detail)
+				}
+			},
+		},
+		{
+			name: "credentials can't be checked", code: CodeUnavailable, status: 503, retryAfter: "1", options: options{api: Config{Gate: &gate{}}},
+			make: func(w *world) answer { return w.do(http.MethodGet, base("abc"), nil, "X-User", "nobody-knows") },
+		},
 		badName("ML", "abc"),
 		badName("ml", "a_b"),
 		badName("ml", "a..b"),

@@ -36,11 +36,13 @@ const patience = 20 * time.Second
 type directory struct {
 	mu      sync.Mutex
 	answers map[upload.Name]any
+	lookups int
 }
 
 func (d *directory) Lookup(_ context.Context, name upload.Name) (upload.Grant, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.lookups++
 	switch answer := d.answers[name].(type) {
 	case upload.Grant:
 		return answer, nil
@@ -48,6 +50,13 @@ func (d *directory) Lookup(_ context.Context, name upload.Name) (upload.Grant, e
 		return upload.Grant{}, answer
 	}
 	return upload.Grant{}, upload.ErrUnknown
+}
+
+// calls is how often it was asked.
+func (d *directory) calls() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lookups
 }
 
 func (d *directory) set(name upload.Name, answer any) {

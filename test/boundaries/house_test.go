@@ -49,9 +49,10 @@ var house = []room{
 	{path: "dataplane/sink/sinktest", rooms: []string{"dataplane/session"}},
 	{path: "dataplane/upload", rooms: []string{"dataplane/session"}, libraries: []string{"lukechampine.com/blake3"}},
 	{
-		path: "dataplane/chunkapi", rooms: []string{"dataplane/upload", "dataplane/session"},
+		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/upload", "dataplane/session"},
 		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme"},
 	},
+	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
 		path: "dataplane/cluster", rooms: []string{"dataplane/upload", "dataplane/session", "api/..."},
 		libraries: slices.Concat(kubernetes, []string{"sigs.k8s.io/json"}),

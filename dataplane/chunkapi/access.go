@@ -1,0 +1,55 @@
+package chunkapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/slipway-dev/slipway/dataplane/auth"
+	"github.com/slipway-dev/slipway/dataplane/upload"
+)
+
+// call is one method of a path: what a caller must be allowed to do, and how it is served.
+type call struct {
+	verb        auth.Verb
+	subresource auth.Subresource
+	serve       endpoint
+}
+
+// callerKey is under which a request's context has its auth.Caller.
+type callerKey struct{}
+
+// authenticate finds out who sends a request, before anything else is looked
+// at, and returns the request with them.
+func (a *api) authenticate(r *http.Request) (*http.Request, error) {
+	caller, err := a.gate.Authenticate(r)
+	if err != nil {
+		return r, err
+	}
+	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)), nil
+}
+
+// callerOf returns who sends a request that was authenticated.
+func callerOf(r *http.Request) auth.Caller {
+	caller, _ := r.Context().Value(callerKey{}).(auth.Caller)
+	return caller
+}
+
+// authorize asks whether the caller may do this to that session, before
+// anybody looks whether there is one.
+func (a *api) authorize(r *http.Request, c call, name upload.Name) error {
+	return a.gate.Authorize(r.Context(), callerOf(r), auth.Action{
+		Verb: c.verb, Subresource: c.subresource, Namespace: name.Namespace, Name: name.Name,
+	})
+}
+
+// audit logs a request that was denied, for whoever looks for an intruder. It
+// tells nothing of the credentials.
+func (a *api) audit(w http.ResponseWriter, r *http.Request, err error) {
+	if !errors.Is(err, auth.ErrUnauthenticated) && !errors.Is(err, auth.ErrForbidden) {
+		return
+	}
+	caller := callerOf(r)
+	a.log.WarnContext(r.Context(), "request denied", "reason", err, "user", caller.User, "ticket", caller.Ticket != nil,
+		"method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "requestID", w.Header().Get(requestIDHeader))
+}
