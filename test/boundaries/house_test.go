@@ -54,6 +54,10 @@ var house = []room{
 	},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
+		path: "dataplane/auth/delegated", rooms: []string{"dataplane/auth"},
+		libraries: []string{"k8s.io/apimachinery", "k8s.io/apiserver", "k8s.io/client-go"},
+	},
+	{
 		path: "dataplane/cluster", rooms: []string{"dataplane/upload", "dataplane/session", "api/..."},
 		libraries: slices.Concat(kubernetes, []string{"sigs.k8s.io/json"}),
 	},

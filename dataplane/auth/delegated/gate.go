@@ -1,0 +1,179 @@
+package delegated
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/slipway-dev/slipway/dataplane/auth"
+)
+
+// DefaultAudience is what a token must have been issued for.
+const DefaultAudience = "uploads.slipway.dev"
+
+// CacheTTL is for how long an answer of the API server holds. What is revoked is
+// let in for twice as long at most: a token and a permission are asked for
+// one after the other.
+const CacheTTL = 10 * time.Second
+
+const (
+	// reviewTimeout bounds how long one question may take.
+	reviewTimeout = 10 * time.Second
+	// maxReviews bounds the tokens that are asked about at once: each token that nobody has seen
+	// is a question to the API server, and a stranger can make up any number.
+	maxReviews = 64
+	// maxToken bounds a token in bytes; those of ServiceAccounts have one or two KiB.
+	maxToken = 16 << 10
+)
+
+// Config is what a Gate is made of.
+type Config struct {
+	// API is how to reach the API server, as somebody who may create TokenReviews and
+	// SubjectAccessReviews: ClusterRole system:auth-delegator.
+	API *rest.Config
+	// Audience is what tokens must be for; empty is DefaultAudience.
+	Audience string
+	// Group, Version and Resource are those of the sessions.
+	Group, Version, Resource string
+	// Log is told why nobody can be let in; nil is slog.Default.
+	Log *slog.Logger
+}
+
+// Gate lets in who has a token of a user of the cluster that is bound to the
+// gate's audience, and lets them do what the cluster's authorization lets them.
+// It is an auth.Gate. An answer is kept for CacheTTL; where the API server is
+// away, nobody is let in after that.
+type Gate struct {
+	audience authenticator.Audiences
+	tokens   authenticator.Request
+	access   authorizer.Authorizer
+	config   Config
+}
+
+var _ auth.Gate = (*Gate)(nil)
+
+// New returns a gate. It asks nobody anything yet.
+func New(c Config) (*Gate, error) {
+	if c.Audience == "" {
+		c.Audience = DefaultAudience
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	unhurried := rest.CopyConfig(c.API)
+	unhurried.QPS = -1 // what bounds the questions is maxReviews, and the API server's own priority and fairness
+	bounded := rest.CopyConfig(unhurried)
+	bounded.Wrap(func(next http.RoundTripper) http.RoundTripper { return newBounded(next, maxReviews) })
+
+	reviews, err := authenticationclient.NewForConfig(bounded)
+	if err != nil {
+		return nil, fmt.Errorf("client for TokenReviews: %w", err)
+	}
+	access, err := authorizationclient.NewForConfig(unhurried)
+	if err != nil {
+		return nil, fmt.Errorf("client for SubjectAccessReviews: %w", err)
+	}
+	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 3}
+	g := &Gate{audience: authenticator.Audiences{c.Audience}, config: c}
+	// Without audiences of its own: an authenticator that does not say for whom a token
+	// is would make every token one for us.
+	if g.tokens, _, err = (authenticatorfactory.DelegatingAuthenticatorConfig{
+		TokenAccessReviewClient: reviews, TokenAccessReviewTimeout: reviewTimeout, WebhookRetryBackoff: &backoff, CacheTTL: CacheTTL,
+	}).New(); err != nil {
+		return nil, fmt.Errorf("delegating authenticator: %w", err)
+	}
+	if g.access, err = (authorizerfactory.DelegatingAuthorizerConfig{
+		SubjectAccessReviewClient: access, AllowCacheTTL: CacheTTL, DenyCacheTTL: CacheTTL, WebhookRetryBackoff: &backoff,
+	}).New(); err != nil {
+		return nil, fmt.Errorf("delegating authorizer: %w", err)
+	}
+	return g, nil
+}
+
+// Authenticate implements auth.Gate. It takes the token out of the request, so
+// that nobody further in can use or log it.
+func (g *Gate) Authenticate(r *http.Request) (auth.Caller, error) {
+	fields := r.Header.Values("Authorization")
+	r.Header.Del("Authorization")
+	if len(fields) != 1 || !plausible(fields[0]) {
+		return auth.Caller{}, auth.ErrUnauthenticated
+	}
+	// The authenticator reads other headers too, and is shown none of them.
+	ctx := authenticator.WithAudiences(r.Context(), g.audience)
+	shown := (&http.Request{Header: http.Header{"Authorization": fields}}).WithContext(ctx)
+	response, ok, err := g.tokens.AuthenticateRequest(shown)
+	switch {
+	case ok && err == nil:
+		return callerOf(response.User), nil
+	case err != nil && isUnavailable(err):
+		g.config.Log.WarnContext(r.Context(), "a token can't be reviewed", "error", err)
+		return auth.Caller{}, auth.ErrUnavailable
+	}
+	return auth.Caller{}, auth.ErrUnauthenticated
+}
+
+// Authorize implements auth.Gate.
+func (g *Gate) Authorize(ctx context.Context, c auth.Caller, a auth.Action) error {
+	decision, _, err := g.access.Authorize(ctx, authorizer.AttributesRecord{
+		User: userOf(c), Verb: string(a.Verb), Namespace: a.Namespace, Name: a.Name,
+		APIGroup: g.config.Group, APIVersion: g.config.Version, Resource: g.config.Resource, Subresource: string(a.Subresource),
+		ResourceRequest: true,
+	})
+	switch {
+	case decision == authorizer.DecisionAllow:
+		return nil
+	case err != nil:
+		g.config.Log.WarnContext(ctx, "a permission can't be reviewed", "error", err)
+		return auth.ErrUnavailable
+	}
+	return auth.Forbid(c, a)
+}
+
+// plausible reports whether a field could hold a bearer token, so that what
+// can't be one is not asked about.
+func plausible(field string) bool {
+	scheme, token, _ := strings.Cut(field, " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxToken {
+		return false
+	}
+	for _, c := range []byte(token) { // RFC 6750 section 2.1
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && !strings.ContainsRune("-._~+/=", rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// isUnavailable reports whether an error says that nobody could be asked,
+// rather than that the token is not good.
+func isUnavailable(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
+	return isOfRequest(err)
+}
+
+func callerOf(u user.Info) auth.Caller {
+	return auth.Caller{User: u.GetName(), UID: u.GetUID(), Groups: slices.Clone(u.GetGroups()), Extra: maps.Clone(u.GetExtra())}
+}
+
+func userOf(c auth.Caller) user.Info {
+	return &user.DefaultInfo{Name: c.User, UID: c.UID, Groups: c.Groups, Extra: c.Extra}
+}
