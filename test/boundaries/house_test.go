@@ -54,6 +54,10 @@ var house = []room{
 	},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
+		path: "dataplane/auth/ticket", rooms: []string{"dataplane/auth", "dataplane/session"},
+		libraries: []string{"github.com/go-jose/go-jose/v4", "sigs.k8s.io/json"},
+	},
+	{
 		path: "dataplane/cluster", rooms: []string{"dataplane/upload", "dataplane/session", "api/..."},
 		libraries: slices.Concat(kubernetes, []string{"sigs.k8s.io/json"}),
 	},
@@ -107,6 +111,7 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 
 	// Libraries of a room, for its tests.
 	"github.com/dunglas/httpsfv",
+	"github.com/go-jose/go-jose/v4",
 	"github.com/minio/crc64nvme",
 	"golang.org/x/sys",
 	"lukechampine.com/blake3",
