@@ -50,7 +50,7 @@ var house = []room{
 	{path: "dataplane/upload", rooms: []string{"dataplane/session"}, libraries: []string{"lukechampine.com/blake3"}},
 	{
 		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/upload", "dataplane/session"},
-		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme"},
+		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors", "sigs.k8s.io/json"},
 	},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
