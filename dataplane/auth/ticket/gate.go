@@ -2,6 +2,7 @@ package ticket
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"strings"
 	"time"
@@ -19,11 +20,12 @@ type Gate struct {
 	namespace string
 	audience  string
 	now       func() time.Time
+	newID     func() string
 }
 
 // NewGate returns the gate of a store. Tickets of any other store are not good here.
 func NewGate(keys *Keys, namespace, store string) *Gate {
-	return &Gate{keys: keys, namespace: namespace, audience: namespace + "/" + store, now: time.Now}
+	return &Gate{keys: keys, namespace: namespace, audience: namespace + "/" + store, now: time.Now, newID: rand.Text}
 }
 
 // Recognises reports whether a request comes with what looks like a ticket,

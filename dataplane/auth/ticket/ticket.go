@@ -1,7 +1,6 @@
 package ticket
 
 import (
-	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -62,7 +61,7 @@ func (g *Gate) Mint(t auth.Ticket, user string, now time.Time) (string, error) {
 	c := claims{
 		Issuer: issuer, Audience: g.audience, Subject: user,
 		Session: t.Session, Namespace: t.Namespace, Name: t.Name, Verbs: t.Verbs, Published: t.Published,
-		IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: t.Expires.Unix(), ID: rand.Text(),
+		IssuedAt: now.Unix(), NotBefore: now.Unix(), Expires: t.Expires.Unix(), ID: g.newID(),
 	}
 	if why := g.wrong(c, now); why != "" {
 		return "", fmt.Errorf("%w: %s", ErrInvalid, why)
