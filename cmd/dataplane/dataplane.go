@@ -27,6 +27,7 @@ type dataplane struct {
 	uploads *upload.Service
 	cluster *cluster.Cluster
 	health  health
+	tickets tickets
 
 	chunks net.Listener
 	probes net.Listener
@@ -48,6 +49,9 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 		return nil, err
 	}
 	d.health.failed = d.sink.Failed
+	if d.tickets, err = openTickets(o, log); err != nil {
+		return nil, err
+	}
 	if d.cluster, err = cluster.New(cluster.Config{
 		API: api, Namespace: o.namespace, Store: o.store, Replica: o.replica, Log: log,
 		ProgressWritesPerSecond: o.progressWritesPerSecond,
@@ -94,15 +98,19 @@ func (d *dataplane) serve(ctx context.Context) error {
 		"namespace", d.options.namespace, "store", d.options.store, "replica", d.options.replica)
 
 	stopping := make(chan struct{})
-	requests := chunkapi.NewServer(chunkapi.New(chunkapi.Config{
+	config := chunkapi.Config{
 		Uploads: d.uploads, Creator: d.cluster.Creator(), Log: d.log, Stopping: stopping,
 		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
-	}), d.log)
+		Endpoint: d.endpoint(),
+	}
+	d.tickets.join(&config)
+	requests := chunkapi.NewServer(d.options.allow(chunkapi.New(config)), d.log)
 	go func() { failed <- serveHTTP(requests, d.chunks) }()
 	d.health.ready.Store(true)
 
 	tended := make(chan struct{})
 	go func() { defer close(tended); d.uploads.Run(background) }()
+	go d.tickets.run(background)
 	followed := make(chan error, 1)
 	go func() { followed <- d.cluster.Run(background, d.uploads, d.endpoint()) }()
 

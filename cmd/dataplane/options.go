@@ -35,6 +35,8 @@ type options struct {
 
 	progressWritesPerSecond float64
 
+	ticketOptions
+
 	insecureNoAuth bool
 	shutdownGrace  time.Duration
 
@@ -69,6 +71,7 @@ func (o *options) register(flags *flag.FlagSet) {
 	flags.Float64Var(&o.progressWritesPerSecond, "progress-writes-per-second", cluster.DefaultProgressWritesPerSecond,
 		fmt.Sprintf("how often the progress of all sessions together is written to the API server at most, from %g to %d; "+
 			"how an upload ended is written at once and does not count", leastProgressWrites, mostProgressWrites))
+	o.ticketOptions.register(flags)
 	flags.BoolVar(&o.insecureNoAuth, "insecure-no-auth", false, "let everybody who reaches --listen, which must be a loopback address, "+
 		"read and write every session; there is no other mode yet")
 	flags.DurationVar(&o.shutdownGrace, "shutdown-grace", 30*time.Second, "how long what is in flight may take to end after SIGTERM")
@@ -112,6 +115,9 @@ func (o *options) complete(hostname func() (string, error)) error {
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		refuse("log-format", "is %q, which is neither text nor json", o.logFormat)
+	}
+	if err := o.ticketOptions.check(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := o.checkAuth(); err != nil {
 		errs = append(errs, err)

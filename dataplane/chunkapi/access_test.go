@@ -62,13 +62,14 @@ func calls(name string) map[string]auth.Action {
 		"GET " + base(name) + "/content":       on(auth.Get, auth.Content),
 		"HEAD " + base(name) + "/content":      on(auth.Get, auth.Content),
 		"PUT " + base(name) + "/chunks/999999": on(auth.Update, auth.Content),
+		"POST " + base(name) + "/tickets":      on(auth.Create, auth.Tickets),
 	}
 }
 
 func TestEveryCallIsAuthorized(t *testing.T) {
 	t.Parallel()
 	g := &gate{}
-	w := newWorld(t, options{api: Config{Gate: g}})
+	w := newWorld(t, options{api: Config{Gate: g, Tickets: newBooth(t).Gate}})
 	for line, want := range calls("abc") {
 		method, path, _ := strings.Cut(line, " ")
 		a := w.do(method, path, strings.NewReader("0123"), "X-User", "mallory")
@@ -85,7 +86,7 @@ func TestEveryCallIsAuthorized(t *testing.T) {
 func TestADeniedCallerLearnsNothing(t *testing.T) {
 	t.Parallel()
 	for user, status := range map[string]int{"": http.StatusUnauthorized, "mallory": http.StatusForbidden, "nobody-knows": http.StatusServiceUnavailable} {
-		w := newWorld(t, options{api: Config{Gate: &gate{}}})
+		w := newWorld(t, options{api: Config{Gate: &gate{}, Tickets: newBooth(t).Gate}})
 		n := w.accepted("aaa", 10, 4)
 		lookups := w.directory.calls()
 		there, missing := calls("aaa"), calls("bbb")

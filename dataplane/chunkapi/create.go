@@ -2,10 +2,6 @@ package chunkapi
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"strconv"
 
@@ -38,7 +34,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, name upload.Name) e
 	default:
 		return refuse(CodeBusy, "%d requests to create a session are being served", cap(a.creating))
 	}
-	if want.Spec, err = readSpec(w, r); err != nil {
+	if want.Spec, err = readJSON(w, r, "spec", maxSpec); err != nil {
 		return err
 	}
 	created, err := a.creator.Create(r.Context(), want)
@@ -56,31 +52,12 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, name upload.Name) e
 // wanted is what the header asks for, before any of the body is read.
 func (a *api) wanted(r *http.Request, namespace string) (upload.CreateRequest, error) {
 	want := upload.CreateRequest{Namespace: namespace, Owner: callerOf(r).User}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" {
-		return want, refuse(CodeUnsupportedEncoding, "the spec has Content-Encoding %q", coding)
-	}
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return want, refuse(CodeUnsupportedMediaType, "the Content-Type is %q", r.Header.Get("Content-Type"))
-	}
-	if r.ContentLength > maxSpec {
-		return want, refuse(CodeBodyTooLarge, "a spec has at most %d bytes", maxSpec)
+	if err := checkJSON(r, "spec", maxSpec); err != nil {
+		return want, err
 	}
 	var err error
 	want.Key, err = idempotencyKey(r.Header)
 	return want, err
-}
-
-// readSpec reads the body, for which a client has as long as it may be idle.
-func readSpec(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSpec))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return nil, refuse(CodeBodyTooLarge, "a spec has at most %d bytes", maxSpec)
-	}
-	if err != nil {
-		w.Header().Set("Connection", "close") // what comes next on it is not a request
-		return nil, fmt.Errorf("%w: %w", session.ErrBody, err)
-	}
-	return body, nil
 }
 
 // creationWait is the context of the wait for admission.

@@ -9,6 +9,7 @@
 //	POST   .../complete        verify and publish; 200, or 202 while that goes on
 //	GET    .../content         the published object, with Range
 //	DELETE ...                 abort; 204
+//	POST   .../tickets         a ticket for somebody else; 201
 //
 // Every error is an RFC 9457 problem with a stable code. The one table in
 // problem.go maps errors to statuses, codes and what to do next.

@@ -53,6 +53,11 @@ type Config struct {
 	// Gate says who calls, which becomes the owner of the sessions that they create, and what
 	// they may do; nil is auth.Open.
 	Gate auth.Gate
+	// Tickets makes tickets, which Gate must know; with nil the protocol has no such call.
+	Tickets Minter
+	// Endpoint is the base URL under which clients reach this replica, for links; without one
+	// there are none.
+	Endpoint string
 	// Log is told what clients are not; nil is slog.Default.
 	Log *slog.Logger
 }
@@ -85,6 +90,8 @@ type api struct {
 	createWait    time.Duration
 	creating      chan struct{} // one for each request to create
 	gate          auth.Gate
+	tickets       Minter
+	endpoint      string
 	log           *slog.Logger
 	mux           *http.ServeMux
 }
@@ -109,6 +116,8 @@ func New(c Config) http.Handler {
 		createWait:    cmp.Or(c.CreateWait, DefaultCreateWait),
 		creating:      make(chan struct{}, maxConcurrentCreates),
 		gate:          c.Gate,
+		tickets:       c.Tickets,
+		endpoint:      c.Endpoint,
 		log:           cmp.Or(c.Log, slog.Default()),
 		mux:           http.NewServeMux(),
 	}
@@ -126,6 +135,9 @@ func New(c Config) http.Handler {
 	a.route(basePath+"/chunks/{index}", nameOf, map[string]call{http.MethodPut: {auth.Update, auth.Content, a.putChunk}})
 	a.route(basePath+"/complete", nameOf, map[string]call{http.MethodPost: {auth.Update, auth.Content, a.complete}})
 	a.route(basePath+"/content", nameOf, map[string]call{http.MethodGet: {auth.Get, auth.Content, a.getContent}})
+	if a.tickets != nil {
+		a.route(basePath+"/tickets", nameOf, map[string]call{http.MethodPost: {auth.Create, auth.Tickets, a.makeTicket}})
+	}
 	a.mux.HandleFunc("/", a.unknownPath)
 	return a
 }
@@ -140,7 +152,7 @@ func (a *api) route(pattern string, named func(*http.Request) (upload.Name, erro
 				err = a.authorize(r, c, name)
 			}
 			if err == nil {
-				err = c.serve(w, r, name)
+				err = a.admit(w, r, name, c.serve)
 			}
 			if err != nil {
 				a.fail(w, r, err)
@@ -180,6 +192,9 @@ func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		a.fail(w, r, err)
 		return
+	}
+	if callerOf(r).Ticket != nil {
+		w.Header().Set("Referrer-Policy", "no-referrer")
 	}
 	// ServeMux would redirect a path that is not clean, with an answer that is no problem.
 	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p {

@@ -24,6 +24,7 @@ const (
 	CodeInvalidName           Code = "invalid-name"
 	CodeInvalidIdempotencyKey Code = "invalid-idempotency-key"
 	CodeMalformedSpec         Code = "malformed-spec"
+	CodeInvalidTicketRequest  Code = "invalid-ticket-request"
 	CodeUnauthenticated       Code = "unauthenticated"
 	CodeForbidden             Code = "forbidden"
 	CodeRejected              Code = "rejected"
@@ -47,6 +48,7 @@ const (
 	CodeKeyExists             Code = "key-exists"
 	CodeAlreadyEnded          Code = "already-ended"
 	CodeSessionEnded          Code = "session-ended"
+	CodeTicketEnded           Code = "ticket-ended"
 	CodeObjectReplaced        Code = "object-replaced"
 	CodeLengthRequired        Code = "length-required"
 	CodePreconditionFailed    Code = "precondition-failed"
@@ -69,8 +71,12 @@ const (
 // typePrefix and a code make the type of a problem.
 const typePrefix = "urn:slipway:problem:"
 
-// challenge is how a client may say who it is (RFC 6750).
-const challenge = `Bearer realm="slipway"`
+// How a client may say who it is (RFC 6750, RFC 7617). A browser that follows a link
+// sends its ticket only once it was asked for a password.
+const (
+	challenge       = `Bearer realm="slipway"`
+	ticketChallenge = `Basic realm="slipway", charset="UTF-8"`
+)
 
 // Problem is the body of every error, as RFC 9457 has it.
 type Problem struct {
@@ -141,9 +147,13 @@ func kinds() []kind {
 			code: CodeMalformedSpec, status: http.StatusBadRequest, title: "The spec is malformed", when: []error{upload.ErrMalformedSpec}, says: true,
 			next: "Send the spec of an UploadSession as JSON, each field at most once.",
 		},
+		{
+			code: CodeInvalidTicketRequest, status: http.StatusBadRequest, title: "The request for a ticket is invalid",
+			next: "Send {\"verbs\": [...], \"expirationSeconds\": ...} as JSON, both optional, or no body.",
+		},
 		{ // one answer, whatever is wrong
 			code: CodeUnauthenticated, status: http.StatusUnauthorized, title: "Credentials are missing or not valid", when: []error{auth.ErrUnauthenticated},
-			next: "Send Authorization: Bearer with a ServiceAccount token that is not expired and has the dataplane's audience.",
+			next: "Send Authorization: Bearer with a ServiceAccount token that is not expired and has the dataplane's audience, or with a ticket for this session.",
 		},
 		{
 			code: CodeForbidden, status: http.StatusForbidden, title: "The caller may not do this", when: []error{auth.ErrForbidden}, says: true,
@@ -236,6 +246,10 @@ func kinds() []kind {
 			next: "Create another session; the result says why this one ended.",
 		},
 		{
+			code: CodeTicketEnded, status: http.StatusGone, title: "The ticket ended with its session",
+			next: "The result says how the session ended; to read what it published, ask for another ticket.",
+		},
+		{
 			code: CodeObjectReplaced, status: http.StatusGone, title: "The object was replaced or removed", when: []error{upload.ErrReplaced},
 			next: "Read what is under the key through the session that published it.",
 		},
@@ -253,7 +267,7 @@ func kinds() []kind {
 		},
 		{
 			code: CodeBodyTooLarge, status: http.StatusRequestEntityTooLarge, title: "Body is too large",
-			next: "Send a smaller body; only to create a session is one needed.",
+			next: "Send a smaller body; only to create a session or a ticket is one needed.",
 		},
 		{
 			code: CodeUnsupportedEncoding, status: http.StatusUnsupportedMediaType, title: "Content-Encoding is not supported",
@@ -261,7 +275,7 @@ func kinds() []kind {
 		},
 		{
 			code: CodeUnsupportedMediaType, status: http.StatusUnsupportedMediaType, title: "Content-Type is not supported",
-			next: "Send the spec with Content-Type application/json.",
+			next: "Send the body with Content-Type application/json.",
 		},
 		{
 			code: CodeInvalidRange, status: http.StatusRequestedRangeNotSatisfiable, title: "Range is not within the object",
@@ -361,6 +375,12 @@ func (e *refusal) Error() string { return string(e.kind.code) + ": " + e.detail 
 // fail answers with the problem that err is.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	a.audit(w, r, err)
+	if errors.Is(err, auth.ErrUnauthenticated) { // RFC 9110 section 15.5.2
+		w.Header().Add("WWW-Authenticate", challenge)
+		if a.tickets != nil {
+			w.Header().Add("WWW-Authenticate", ticketChallenge)
+		}
+	}
 	err = a.explain(err)
 	if no, ok := errors.AsType[*refusal](err); ok {
 		maps.Copy(w.Header(), no.header)
@@ -457,9 +477,6 @@ func kindWith(code Code) kind {
 }
 
 func writeProblem(w http.ResponseWriter, r *http.Request, k kind, detail string, members Members) {
-	if k.status == http.StatusUnauthorized { // RFC 9110 section 15.5.2
-		w.Header().Set("WWW-Authenticate", challenge)
-	}
 	if k.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(k.retryAfter))
 	}

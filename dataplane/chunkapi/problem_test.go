@@ -636,7 +636,7 @@ func TestProblems(t *testing.T) {
 	for _, k := range kinds() {
 		untested[k.code] = true
 	}
-	for _, c := range slices.Concat(problemCases(), createProblemCases()) {
+	for _, c := range slices.Concat(problemCases(), createProblemCases(), ticketProblemCases(t)) {
 		delete(untested, c.code)
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -428,3 +428,36 @@ func TestANameIsFoundWithoutAsking(t *testing.T) {
 	_, err = r.Find(grant("").Name)
 	expect(t, "afterwards", err, session.ErrNotFound)
 }
+
+// Calls about one upload leave alone whatever has its name by now.
+func TestOnlyKeepsAwayFromNamesakes(t *testing.T) {
+	r := newRig(t)
+	first := grant("first", explicit)
+	r.accept(first)
+	mine := upload.Only(r.ctx, "first")
+	if _, err := r.Status(mine, first.Name); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Abort(r.ctx, first.Name); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Forget(r.ctx, "first"); err != nil {
+		t.Fatal(err)
+	}
+	second := first
+	second.ID = "second"
+	r.accept(second)
+	object := content(1, second.Size)
+	_, err := r.Status(mine, second.Name)
+	expect(t, "status", err, upload.ErrUnknown)
+	_, err = r.PutChunk(mine, second.Name, incoming(second, 0, object))
+	expect(t, "a chunk", err, upload.ErrUnknown)
+	_, err = r.Complete(mine, second.Name, "")
+	expect(t, "completion", err, upload.ErrUnknown)
+	_, _, err = r.Open(mine, second.Name)
+	expect(t, "the object", err, upload.ErrUnknown)
+	expect(t, "abort", r.Abort(mine, second.Name), upload.ErrUnknown)
+	if st := r.known("second"); st.Meta.HeldChunks != 0 || st.Meta.State.Ended() {
+		t.Errorf("the namesake became %+v", st.Meta)
+	}
+}

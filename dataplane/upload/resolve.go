@@ -14,10 +14,28 @@ type lookup struct {
 	err  error
 }
 
-// resolve returns the ID behind a name. A name that is not known here is asked
+// onlyKey is under which a context has the ID that Only set.
+type onlyKey struct{}
+
+// Only returns a context for calls about one upload and no namesake of it: where another ID has
+// the name by then they fail with ErrUnknown.
+func Only(ctx context.Context, id session.ID) context.Context {
+	return context.WithValue(ctx, onlyKey{}, id)
+}
+
+// resolve returns the ID behind a name, if the caller means that one.
+func (s *Service) resolve(ctx context.Context, name Name) (session.ID, error) {
+	id, err := s.find(ctx, name)
+	if only, ok := ctx.Value(onlyKey{}).(session.ID); err == nil && ok && id != only {
+		return "", fmt.Errorf("%s: %w: it is session %s", name, ErrUnknown, id)
+	}
+	return id, err
+}
+
+// find returns the ID behind a name. A name that is not known here is asked
 // for once in the directory, by one caller for all who ask meanwhile, and
 // accepted if it is granted.
-func (s *Service) resolve(ctx context.Context, name Name) (session.ID, error) {
+func (s *Service) find(ctx context.Context, name Name) (session.ID, error) {
 	s.mu.Lock()
 	if id, ok := s.names[name]; ok && s.answers(id) {
 		s.mu.Unlock()

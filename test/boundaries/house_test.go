@@ -50,12 +50,16 @@ var house = []room{
 	{path: "dataplane/upload", rooms: []string{"dataplane/session"}, libraries: []string{"lukechampine.com/blake3"}},
 	{
 		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/upload", "dataplane/session"},
-		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme"},
+		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors", "sigs.k8s.io/json"},
 	},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
 		path: "dataplane/auth/delegated", rooms: []string{"dataplane/auth"},
 		libraries: []string{"k8s.io/apimachinery", "k8s.io/apiserver", "k8s.io/client-go"},
+	},
+	{
+		path: "dataplane/auth/ticket", rooms: []string{"dataplane/auth", "dataplane/session"},
+		libraries: []string{"github.com/go-jose/go-jose/v4", "sigs.k8s.io/json"},
 	},
 	{
 		path: "dataplane/cluster", rooms: []string{"dataplane/upload", "dataplane/session", "api/..."},
@@ -111,6 +115,7 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 
 	// Libraries of a room, for its tests.
 	"github.com/dunglas/httpsfv",
+	"github.com/go-jose/go-jose/v4",
 	"github.com/minio/crc64nvme",
 	"golang.org/x/sys",
 	"lukechampine.com/blake3",

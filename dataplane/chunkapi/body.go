@@ -1,0 +1,39 @@
+package chunkapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+)
+
+// checkJSON looks at the header of a request whose body is to be JSON of at
+// most limit bytes, before any of it is read. What is its name.
+func checkJSON(r *http.Request, what string, limit int64) error {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" {
+		return refuse(CodeUnsupportedEncoding, "the %s has Content-Encoding %q", what, coding)
+	}
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return refuse(CodeUnsupportedMediaType, "the Content-Type is %q", r.Header.Get("Content-Type"))
+	}
+	if r.ContentLength > limit {
+		return refuse(CodeBodyTooLarge, "a %s has at most %d bytes", what, limit)
+	}
+	return nil
+}
+
+// readJSON reads the body, for which a client has as long as it may be idle.
+func readJSON(w http.ResponseWriter, r *http.Request, what string, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, refuse(CodeBodyTooLarge, "a %s has at most %d bytes", what, limit)
+	}
+	if err != nil {
+		w.Header().Set("Connection", "close") // what comes next on it is not a request
+		return nil, fmt.Errorf("%w: %w", session.ErrBody, err)
+	}
+	return body, nil
+}
