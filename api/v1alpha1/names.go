@@ -127,6 +127,9 @@ const (
 	CapacityBytesAnnotation = "uploads.slipway.dev/capacity-bytes"
 	// AvailableBytesAnnotation is what is available on the replica's volume in bytes, decimal.
 	AvailableBytesAnnotation = "uploads.slipway.dev/available-bytes"
+	// CABundleAnnotation is what clients trust when they call the replica: certificates in PEM,
+	// at most MaxCABundleBytes. Without it there is nothing that they need be told.
+	CABundleAnnotation = "uploads.slipway.dev/ca-bundle"
 	// GoneForGoodAnnotation says that the replica never comes back, nor its volume. Whoever knows
 	// that puts it on the Lease, with the Lease's holderIdentity as its value: it is about that
 	// process, and means nothing once another one holds the Lease.
@@ -139,3 +142,6 @@ const DefaultActiveDeadlineSeconds = 86400
 
 // MaxChunks is the largest number of chunks of a session.
 const MaxChunks = 100000
+
+// MaxCABundleBytes bounds what one replica tells clients to trust, in bytes.
+const MaxCABundleBytes = 16 << 10

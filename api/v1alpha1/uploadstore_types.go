@@ -171,6 +171,14 @@ type UploadStoreStatus struct {
 	// +kubebuilder:validation:XValidation:rule="isURL(self)",message="must be a URL"
 	Endpoint string `json:"endpoint,omitempty"`
 
+	// caBundle holds the certificates that clients trust when they call an endpoint of the store,
+	// in PEM (base64 in JSON, as every caBundle of Kubernetes), at most 64 KiB; the replicas tell of
+	// it. Without it the endpoint's certificate is one that the clients' systems trust, or the endpoint is not TLS.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle []byte `json:"caBundle,omitempty"`
+
 	// capacityBytes is the size of the volume as its filesystem reports it.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

@@ -562,6 +562,11 @@ func (in *UploadStoreStatus) DeepCopyInto(out *UploadStoreStatus) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.CABundle != nil {
+		in, out := &in.CABundle, &out.CABundle
+		*out = make([]byte, len(*in))
+		copy(*out, *in)
+	}
 	if in.CapacityBytes != nil {
 		in, out := &in.CapacityBytes, &out.CapacityBytes
 		*out = new(int64)

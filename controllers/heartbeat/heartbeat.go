@@ -1,6 +1,9 @@
 package heartbeat
 
 import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -27,6 +30,9 @@ type Report struct {
 	CapacityBytes int64
 	// AvailableBytes is what the volume would have free with nothing staged.
 	AvailableBytes int64
+	// CABundle is what clients trust when they call it: certificates in PEM, in the order of
+	// the Lease and nothing between them. Empty where they need not be told.
+	CABundle []byte
 }
 
 // LeaseName returns the name of the Lease of a replica.
@@ -71,11 +77,15 @@ func Read(lease *coordinationv1.Lease) (Report, error) {
 	if u, err := url.Parse(endpoint); err != nil || u.Scheme == "" || u.Host == "" || len(endpoint) > 512 {
 		return Report{}, fmt.Errorf("annotation %s of Lease %q is %q, which is not a URL", v1alpha1.EndpointAnnotation, lease.Name, endpoint)
 	}
-	capacity, err := bytes(lease, v1alpha1.CapacityBytesAnnotation)
+	capacity, err := bytesOf(lease, v1alpha1.CapacityBytesAnnotation)
 	if err != nil {
 		return Report{}, err
 	}
-	available, err := bytes(lease, v1alpha1.AvailableBytesAnnotation)
+	available, err := bytesOf(lease, v1alpha1.AvailableBytesAnnotation)
+	if err != nil {
+		return Report{}, err
+	}
+	bundle, err := certificates(lease)
 	if err != nil {
 		return Report{}, err
 	}
@@ -83,10 +93,33 @@ func Read(lease *coordinationv1.Lease) (Report, error) {
 		Replica:        v1alpha1.UploadStoreReplica{Name: name, Endpoint: endpoint},
 		CapacityBytes:  capacity,
 		AvailableBytes: available,
+		CABundle:       bundle,
 	}, nil
 }
 
-func bytes(lease *coordinationv1.Lease, annotation string) (int64, error) {
+// certificates returns the certificates that the Lease tells clients to trust, and nothing that is none.
+func certificates(lease *coordinationv1.Lease) ([]byte, error) {
+	value := lease.Annotations[v1alpha1.CABundleAnnotation]
+	broken := fmt.Errorf("annotation %s of Lease %q is not certificates in PEM of at most %d bytes", v1alpha1.CABundleAnnotation, lease.Name, v1alpha1.MaxCABundleBytes)
+	if len(value) > v1alpha1.MaxCABundleBytes {
+		return nil, broken
+	}
+	var bundle []byte
+	for rest := []byte(strings.TrimSpace(value)); len(rest) > 0; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" {
+			return nil, broken
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return nil, broken
+		}
+		bundle = append(bundle, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+		rest = bytes.TrimSpace(rest)
+	}
+	return bundle, nil
+}
+
+func bytesOf(lease *coordinationv1.Lease, annotation string) (int64, error) {
 	value := lease.Annotations[annotation]
 	n, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || n < 0 {

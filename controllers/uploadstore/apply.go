@@ -39,6 +39,9 @@ func statusConfiguration(s *v1alpha1.UploadStoreStatus) *applyv1alpha1.UploadSto
 	if s.Endpoint != "" {
 		c.WithEndpoint(s.Endpoint)
 	}
+	if len(s.CABundle) > 0 {
+		c.WithCABundle(s.CABundle...)
+	}
 	c.CapacityBytes = s.CapacityBytes
 	c.AvailableBytes = s.AvailableBytes
 	c.ReservedBytes = s.ReservedBytes

@@ -1,7 +1,9 @@
 package uploadstore
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/pem"
 	"fmt"
 	"slices"
 	"time"
@@ -20,6 +22,9 @@ import (
 
 // maxReplicas is how many replicas a status holds; more of them take no sessions.
 const maxReplicas = 64
+
+// maxCABundle is how many bytes of certificates a status holds.
+const maxCABundle = 64 << 10
 
 // plan is what a reconcile writes, and when it looks again.
 type plan struct {
@@ -41,6 +46,7 @@ func planFor(o observation, now time.Time) plan {
 		desired.Replicas = append(desired.Replicas, report.Replica)
 		desired.CapacityBytes = least(desired.CapacityBytes, report.CapacityBytes)
 		desired.AvailableBytes = least(desired.AvailableBytes, report.AvailableBytes)
+		desired.CABundle = trust(desired.CABundle, report.CABundle)
 	}
 	if len(seen.alive) > 0 {
 		desired.Endpoint = seen.alive[0].Replica.Endpoint
@@ -138,6 +144,23 @@ func readiness(store *v1alpha1.UploadStore, seen sightings) metav1.Condition {
 			Message: fmt.Sprintf("No dataplane has reported yet: start one with --store %s --namespace %s.", store.Name, store.Namespace),
 		}
 	}
+}
+
+// trust returns a bundle with the certificates of another that it does not have.
+// One for which there is no room is left out: clients of that replica find
+// its certificate unknown, and nobody trusts too much.
+func trust(bundle, more []byte) []byte {
+	for len(more) > 0 {
+		block, rest := pem.Decode(more)
+		if block == nil {
+			break
+		}
+		certificate := more[:len(more)-len(rest)]
+		if more = rest; !bytes.Contains(bundle, certificate) && len(bundle)+len(certificate) <= maxCABundle {
+			bundle = append(bundle, certificate...)
+		}
+	}
+	return bundle
 }
 
 // least returns the smaller of a value that may be missing and another. The

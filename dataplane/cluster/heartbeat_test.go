@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type leases struct {
 	client.Client
 	versions  []string // over which it was written
 	available string
+	trusted   string
 	err       error
 }
 
@@ -36,6 +38,7 @@ func (l *leases) Apply(_ context.Context, c runtime.ApplyConfiguration, _ ...cli
 	}
 	l.versions = append(l.versions, ptr.Deref(lease.ResourceVersion, ""))
 	l.available = lease.Annotations[v1alpha1.AvailableBytesAnnotation]
+	l.trusted = lease.Annotations[v1alpha1.CABundleAnnotation]
 	if l.err != nil {
 		return l.err
 	}
@@ -88,6 +91,17 @@ func TestTheLeaseIsWrittenWhenItHasTo(t *testing.T) {
 	server.err = nil
 	step(time.Second, nil, 6, "") // taken back
 
+	for i, c := range []struct{ bundle, want string }{
+		{"the CA", "the CA"}, {"another CA", "another CA"}, {strings.Repeat("x", v1alpha1.MaxCABundleBytes+1), ""},
+	} {
+		h.caBundle = func() []byte { return []byte(c.bundle) }
+		step(time.Second, nil, 7+i, strconv.Itoa(6+i)) // a change is told at once
+		if server.trusted != c.want {
+			t.Fatalf("told to trust %q, want %q", server.trusted, c.want)
+		}
+		step(time.Second, nil, 7+i, strconv.Itoa(6+i))
+	}
+
 	broken = errors.New("the volume is gone")
-	step(time.Hour, broken, 6, "")
+	step(time.Hour, broken, 9, "8")
 }

@@ -32,6 +32,7 @@ type heartbeat struct {
 	place    place
 	holder   string // unique to this process
 	endpoint string
+	caBundle func() []byte // may be nil
 	space    func(context.Context) (session.Space, error)
 	clock    session.Clock
 	log      *slog.Logger
@@ -45,8 +46,28 @@ type heartbeat struct {
 	acquired time.Time
 	renewed  time.Time
 	version  string // resourceVersion of what this process wrote last; empty before
-	written  session.Space
+	written  content
 	failing  bool // the last attempt failed
+}
+
+// content is what the Lease says beside that the replica is alive.
+type content struct {
+	space   session.Space
+	trusted string
+}
+
+// trusted is what clients are told to trust. What is too long for the Lease is
+// left out, and the log tells of it: the replica is reached by who knows its certificate.
+func (h *heartbeat) trusted() string {
+	if h.caBundle == nil {
+		return ""
+	}
+	bundle := h.caBundle()
+	if len(bundle) > v1alpha1.MaxCABundleBytes {
+		h.log.Warn("the bundle of certificates is too long to tell clients of it", "bytes", len(bundle), "most", v1alpha1.MaxCABundleBytes)
+		return ""
+	}
+	return string(bundle)
 }
 
 // ended makes the Lease show the room that the volume has now, soon; it returns at once.
@@ -101,13 +122,14 @@ func (h *heartbeat) beat(ctx context.Context) error {
 		return err
 	}
 	space.Free -= space.Free % availableStep
-	if space == h.written && now.Before(h.renewed.Add(h.interval)) {
+	says := content{space: space, trusted: h.trusted()}
+	if says == h.written && now.Before(h.renewed.Add(h.interval)) {
 		return nil
 	}
 	if h.acquired.IsZero() {
 		h.acquired = now
 	}
-	lease := h.configuration(space, now)
+	lease := h.configuration(says, now)
 	err = h.client.Apply(ctx, lease, client.FieldOwner(v1alpha1.DataplaneFieldManager), client.ForceOwnership)
 	if err != nil {
 		// The next attempt does not ask who wrote last.
@@ -118,25 +140,28 @@ func (h *heartbeat) beat(ctx context.Context) error {
 		}
 		return err
 	}
-	h.version, h.renewed, h.written = *lease.ResourceVersion, now, space
+	h.version, h.renewed, h.written = *lease.ResourceVersion, now, says
 	return nil
 }
 
 // configuration is the whole Lease. From the second renewal on it holds only
 // if nobody else wrote it meanwhile, which finds two replicas of one name.
-func (h *heartbeat) configuration(space session.Space, now time.Time) *applycoordinationv1.LeaseApplyConfiguration {
+func (h *heartbeat) configuration(says content, now time.Time) *applycoordinationv1.LeaseApplyConfiguration {
 	lease := applycoordinationv1.Lease(h.name(), h.place.namespace).
 		WithLabels(map[string]string{v1alpha1.StoreLabel: h.place.store}).
 		WithAnnotations(map[string]string{
 			v1alpha1.EndpointAnnotation:       h.endpoint,
-			v1alpha1.CapacityBytesAnnotation:  strconv.FormatInt(space.Total, 10),
-			v1alpha1.AvailableBytesAnnotation: strconv.FormatInt(max(0, space.Free), 10),
+			v1alpha1.CapacityBytesAnnotation:  strconv.FormatInt(says.space.Total, 10),
+			v1alpha1.AvailableBytesAnnotation: strconv.FormatInt(max(0, says.space.Free), 10),
 		}).
 		WithSpec(applycoordinationv1.LeaseSpec().
 			WithHolderIdentity(h.holder).
 			WithLeaseDurationSeconds(int32(h.duration / time.Second)).
 			WithAcquireTime(metav1.NewMicroTime(h.acquired)).
 			WithRenewTime(metav1.NewMicroTime(now)))
+	if says.trusted != "" {
+		lease.WithAnnotations(map[string]string{v1alpha1.CABundleAnnotation: says.trusted})
+	}
 	if h.version != "" {
 		lease.WithResourceVersion(h.version)
 	}

@@ -60,6 +60,9 @@ type Config struct {
 	API *rest.Config
 	// Namespace and Store are the UploadStore's, and Replica is this dataplane's name in it.
 	Namespace, Store, Replica string
+	// CABundle returns what clients trust when they call this replica: certificates in PEM, empty
+	// where they need not be told. It is called often. May be nil.
+	CABundle func() []byte
 	// Clock is the core's; nil is session.SystemClock.
 	Clock session.Clock
 	// Log is told what nobody else is; nil is slog.Default.
@@ -135,7 +138,7 @@ func (c *Cluster) Changed(name upload.Name) { c.changes.changed(name) }
 // again and again; an error means that Run could not begin. It is called once.
 func (c *Cluster) Run(ctx context.Context, uploads *upload.Service, endpoint string) error {
 	beat := &heartbeat{
-		client: c.live, place: c.place, holder: c.place.replica + "_" + string(uuid.NewUUID()), endpoint: endpoint,
+		client: c.live, place: c.place, holder: c.place.replica + "_" + string(uuid.NewUUID()), endpoint: endpoint, caBundle: c.config.CABundle,
 		space: uploads.Space, clock: c.config.Clock, log: c.config.Log,
 		interval: c.config.HeartbeatInterval, duration: c.config.LeaseDuration,
 		retry: min(heartbeatPause, c.config.HeartbeatInterval), ends: make(chan struct{}, 1),

@@ -412,6 +412,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: availableBytes
       type:
         scalar: numeric
+    - name: caBundle
+      type:
+        scalar: string
     - name: capacityBytes
       type:
         scalar: numeric

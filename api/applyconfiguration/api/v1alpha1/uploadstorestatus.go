@@ -18,6 +18,10 @@ type UploadStoreStatusApplyConfiguration struct {
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// endpoint is the base URL that clients use.
 	Endpoint *string `json:"endpoint,omitempty"`
+	// caBundle holds the certificates that clients trust when they call an endpoint of the store,
+	// in PEM (base64 in JSON, as every caBundle of Kubernetes), at most 64 KiB; the replicas tell of
+	// it. Without it the endpoint's certificate is one that the clients' systems trust, or the endpoint is not TLS.
+	CABundle []byte `json:"caBundle,omitempty"`
 	// capacityBytes is the size of the volume as its filesystem reports it.
 	CapacityBytes *int64 `json:"capacityBytes,omitempty"`
 	// availableBytes is how much of the volume can still be reserved, as its filesystem reports it.
@@ -54,6 +58,16 @@ func (b *UploadStoreStatusApplyConfiguration) WithConditions(values ...*v1.Condi
 // If called multiple times, the Endpoint field is set to the value of the last call.
 func (b *UploadStoreStatusApplyConfiguration) WithEndpoint(value string) *UploadStoreStatusApplyConfiguration {
 	b.Endpoint = &value
+	return b
+}
+
+// WithCABundle adds the given value to the CABundle field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the CABundle field.
+func (b *UploadStoreStatusApplyConfiguration) WithCABundle(values ...byte) *UploadStoreStatusApplyConfiguration {
+	for i := range values {
+		b.CABundle = append(b.CABundle, values[i])
+	}
 	return b
 }
 
