@@ -11,6 +11,7 @@ import (
 	"github.com/minio/crc64nvme"
 	"k8s.io/client-go/rest"
 
+	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/cluster"
 	"github.com/slipway-dev/slipway/dataplane/session"
@@ -28,6 +29,9 @@ type dataplane struct {
 	cluster *cluster.Cluster
 	health  health
 	tickets tickets
+
+	gate     auth.Gate
+	identity identity
 
 	chunks net.Listener
 	probes net.Listener
@@ -52,9 +56,15 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 	if d.tickets, err = openTickets(o, log); err != nil {
 		return nil, err
 	}
+	if d.gate, err = openGate(o, api, log); err != nil {
+		return nil, err
+	}
+	if d.identity, err = openIdentity(o.tlsDir, log); err != nil {
+		return nil, err
+	}
 	if d.cluster, err = cluster.New(cluster.Config{
 		API: api, Namespace: o.namespace, Store: o.store, Replica: o.replica, Log: log,
-		ProgressWritesPerSecond: o.progressWritesPerSecond,
+		ProgressWritesPerSecond: o.progressWritesPerSecond, CABundle: d.identity.bundle,
 	}); err != nil {
 		return nil, err
 	}
@@ -101,16 +111,17 @@ func (d *dataplane) serve(ctx context.Context) error {
 	config := chunkapi.Config{
 		Uploads: d.uploads, Creator: d.cluster.Creator(), Log: d.log, Stopping: stopping,
 		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
-		Endpoint: d.endpoint(),
+		Endpoint: d.endpoint(), Gate: d.gate,
 	}
 	d.tickets.join(&config)
 	requests := chunkapi.NewServer(d.options.allow(chunkapi.New(config)), d.log)
-	go func() { failed <- serveHTTP(requests, d.chunks) }()
+	go func() { failed <- d.identity.serve(requests, d.chunks) }()
 	d.health.ready.Store(true)
 
 	tended := make(chan struct{})
 	go func() { defer close(tended); d.uploads.Run(background) }()
 	go d.tickets.run(background)
+	go d.identity.run(background)
 	followed := make(chan error, 1)
 	go func() { followed <- d.cluster.Run(background, d.uploads, d.endpoint()) }()
 
@@ -179,7 +190,7 @@ func (d *dataplane) endpoint() string {
 	if d.options.advertiseURL != "" {
 		return d.options.advertiseURL
 	}
-	return "http://" + d.chunks.Addr().String()
+	return d.identity.scheme() + "://" + d.chunks.Addr().String()
 }
 
 func serveHTTP(server *http.Server, listener net.Listener) error {

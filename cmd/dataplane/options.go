@@ -14,6 +14,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/slipway-dev/slipway/dataplane/auth/delegated"
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/cluster"
 	"github.com/slipway-dev/slipway/dataplane/session"
@@ -37,6 +38,8 @@ type options struct {
 
 	ticketOptions
 
+	tlsDir         string
+	audience       string
 	insecureNoAuth bool
 	shutdownGrace  time.Duration
 
@@ -61,7 +64,7 @@ func (o *options) register(flags *flag.FlagSet) {
 	flags.StringVar(&o.replica, "replica", "", "the name of this replica, unique in the namespace; "+
 		"the host's name where that begins with the store's name and a dash, else <store>-0, when empty")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8090", "where chunks are taken; port 0 takes any port that is free")
-	flags.StringVar(&o.advertiseURL, "advertise-url", "", "the base URL under which clients reach --listen; http://<listen> when empty")
+	flags.StringVar(&o.advertiseURL, "advertise-url", "", "the base URL under which clients reach --listen; https://<listen> (http without --tls-dir) when empty")
 	flags.StringVar(&o.healthAddress, "health-address", "127.0.0.1:8091", "where /healthz, /readyz and /metrics are served over plain HTTP")
 	flags.IntVar(&o.maxConcurrentChunks, "max-concurrent-chunks", chunkapi.DefaultMaxConcurrentChunks, fmt.Sprintf("how many chunks are received at once, from 1 to %d; "+
 		"memory grows with it. For each of them %d more may wait for their turn, which goes round the sessions; whoever comes beyond that is told to come again",
@@ -73,7 +76,10 @@ func (o *options) register(flags *flag.FlagSet) {
 			"how an upload ended is written at once and does not count", leastProgressWrites, mostProgressWrites))
 	o.ticketOptions.register(flags)
 	flags.BoolVar(&o.insecureNoAuth, "insecure-no-auth", false, "let everybody who reaches --listen, which must be a loopback address, "+
-		"read and write every session; there is no other mode yet")
+		"read and write every session, over plain HTTP unless --tls-dir is given; to try things out")
+	flags.StringVar(&o.tlsDir, "tls-dir", "", "the folder with tls.crt and tls.key, and ca.crt where clients are to be told what to trust, as a mounted Secret; "+
+		"they are read again when they change")
+	flags.StringVar(&o.audience, "audience", delegated.DefaultAudience, "what the tokens of clients must have been issued for")
 	flags.DurationVar(&o.shutdownGrace, "shutdown-grace", 30*time.Second, "how long what is in flight may take to end after SIGTERM")
 	flags.StringVar(&o.logFormat, "log-format", "json", "how the log is written: text or json")
 	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
@@ -128,7 +134,13 @@ func (o *options) complete(hostname func() (string, error)) error {
 // checkAuth refuses to serve strangers.
 func (o *options) checkAuth() error {
 	if !o.insecureNoAuth {
-		return errors.New("clients can't be authenticated yet: --insecure-no-auth is the only mode, and lets everybody in who reaches --listen")
+		if o.tlsDir == "" {
+			return errors.New("--tls-dir is missing: tokens are taken over TLS only; to try things out, --insecure-no-auth lets everybody in who reaches --listen, a loopback address")
+		}
+		if o.audience == "" {
+			return errors.New("--audience is empty: every token of the cluster would do")
+		}
+		return nil
 	}
 	address, err := net.ResolveTCPAddr("tcp", o.listen)
 	if err != nil {
