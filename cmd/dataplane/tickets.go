@@ -36,7 +36,7 @@ func (o *ticketOptions) check() error {
 	for _, origin := range o.allowedOrigins {
 		// Browsers send an origin in one spelling, which is compared as it is.
 		if u, err := url.Parse(origin); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
-			strings.Contains(u.Host, "*") || origin != strings.ToLower(u.Scheme+"://"+u.Host) {
+			strings.Contains(u.Host, "*") || origin != u.Scheme+"://"+strings.ToLower(u.Host) {
 			errs = append(errs, fmt.Errorf("--allowed-origins has %q, which is no origin: a scheme and a host in lower case, without wildcards and without a path", origin))
 		}
 	}

@@ -70,7 +70,8 @@ func TestTicketsAreMadeAndTaken(t *testing.T) {
 func TestWithoutKeysThereAreNoTickets(t *testing.T) {
 	var c chunkapi.Config
 	var none tickets
-	if none.join(&c); c.Tickets != nil || c.Gate != nil {
+	none.join(&c)
+	if c.Tickets != nil || c.Gate != nil {
 		t.Errorf("got %+v", c)
 	}
 	if _, err := newDataplane(t, t.TempDir(), "--ticket-keys="+filepath.Join(t.TempDir(), "missing")); err == nil || !strings.Contains(err.Error(), "--ticket-keys") {

@@ -8,8 +8,8 @@ import (
 // TicketGate is a gate for callers with a ticket.
 type TicketGate interface {
 	Gate
-	// Recognises reports whether a request comes with what looks like a ticket, good or not.
-	Recognises(r *http.Request) bool
+	// LooksLikeTicket reports whether a request comes with what looks like a ticket, good or not.
+	LooksLikeTicket(r *http.Request) bool
 }
 
 // WithTickets is a gate that asks Tickets about whoever comes with a ticket, and Others about
@@ -21,7 +21,7 @@ type WithTickets struct {
 
 // Authenticate implements Gate.
 func (g WithTickets) Authenticate(r *http.Request) (Caller, error) {
-	if g.Tickets.Recognises(r) {
+	if g.Tickets.LooksLikeTicket(r) {
 		return g.Tickets.Authenticate(r)
 	}
 	return g.Others.Authenticate(r)

@@ -183,6 +183,9 @@ func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set(requestIDHeader, id)
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if a.tickets != nil {
+		w.Header().Set("Referrer-Policy", "no-referrer") // a link may have a ticket in it
+	}
 	if r.ContentLength != 0 {
 		// Whoever refuses a request leaves its body to net/http, which reads some of it on.
 		w.setReadDeadline(time.Now().Add(a.idle))
@@ -192,9 +195,6 @@ func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		a.fail(w, r, err)
 		return
-	}
-	if callerOf(r).Ticket != nil {
-		w.Header().Set("Referrer-Policy", "no-referrer")
 	}
 	// ServeMux would redirect a path that is not clean, with an answer that is no problem.
 	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p {

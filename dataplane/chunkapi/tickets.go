@@ -102,7 +102,6 @@ func (a *api) makeTicket(w http.ResponseWriter, r *http.Request, name upload.Nam
 	if published {
 		made.Link = a.link(text, name)
 	}
-	w.Header().Set("Referrer-Policy", "no-referrer")
 	writeJSON(w, http.StatusCreated, made)
 	return nil
 }

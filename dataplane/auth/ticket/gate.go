@@ -28,9 +28,9 @@ func NewGate(keys *Keys, namespace, store string) *Gate {
 	return &Gate{keys: keys, namespace: namespace, audience: namespace + "/" + store, now: time.Now, newID: rand.Text}
 }
 
-// Recognises reports whether a request comes with what looks like a ticket,
+// LooksLikeTicket reports whether a request comes with what looks like a ticket,
 // good or not.
-func (g *Gate) Recognises(r *http.Request) bool {
+func (g *Gate) LooksLikeTicket(r *http.Request) bool {
 	for _, field := range r.Header.Values("Authorization") {
 		if _, looks := ticketIn(field); looks {
 			return true

@@ -95,8 +95,8 @@ func TestATicketSaysWhatItWasMadeFor(t *testing.T) {
 	} {
 		r := with(field)
 		caller, err := g.Authenticate(r)
-		if err != nil || !g.Recognises(r) {
-			t.Fatalf("%s: %v, recognised %v", name, err, g.Recognises(r))
+		if err != nil || !g.LooksLikeTicket(r) {
+			t.Fatalf("%s: %v, recognised %v", name, err, g.LooksLikeTicket(r))
 		}
 		want := usual()
 		want.Expires = noon.Add(time.Hour).Truncate(time.Second)
@@ -339,7 +339,7 @@ func TestATicketBesideOtherCredentialsIsNotGood(t *testing.T) {
 	good := "Bearer " + mint(t, g, usual())
 	for _, fields := range [][]string{{good, good}, {"Bearer token", good}, {good, "Basic x"}} {
 		r := with(fields...)
-		if !g.Recognises(r) {
+		if !g.LooksLikeTicket(r) {
 			t.Errorf("%d fields are not recognised", len(fields))
 		}
 		if _, err := g.Authenticate(r); !errors.Is(err, auth.ErrUnauthenticated) {
@@ -354,11 +354,11 @@ func TestWhatLooksLikeATicket(t *testing.T) {
 		"Bearer slt_x": true, "bearer  slt_": true, "Bearer eyJhbGciOiJSUzI1NiJ9.e30.x": false, "slt_x": false, "": false,
 		"Digest slt_x": false, basic("ticket", "x"): true, basic("alice", "slt_x"): false, "Basic !": false,
 	} {
-		if got := g.Recognises(with(field)); got != want {
+		if got := g.LooksLikeTicket(with(field)); got != want {
 			t.Errorf("%q: %v, want %v", field, got, want)
 		}
 	}
-	if g.Recognises(with()) {
+	if g.LooksLikeTicket(with()) {
 		t.Error("nothing looks like a ticket")
 	}
 	if _, err := g.Authenticate(with()); !errors.Is(err, auth.ErrUnauthenticated) {
@@ -366,7 +366,7 @@ func TestWhatLooksLikeATicket(t *testing.T) {
 	}
 	r := with()
 	r.URL = mustURL(t, "https://h/?ticket="+mint(t, g, usual()))
-	if g.Recognises(r) {
+	if g.LooksLikeTicket(r) {
 		t.Error("a ticket in the query is looked at")
 	}
 }
@@ -407,7 +407,7 @@ func FuzzTicket(f *testing.F) {
 		if !slices.Contains(made, text) {
 			t.Errorf("%q was let in as %+v", field, caller)
 		}
-		if !g.Recognises(r) || caller.Ticket == nil {
+		if !g.LooksLikeTicket(r) || caller.Ticket == nil {
 			t.Errorf("%q was let in and is not recognised, or without a ticket: %+v", field, caller)
 		}
 	})
