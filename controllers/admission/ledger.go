@@ -74,6 +74,8 @@ type entry struct {
 	asks    bool
 	holding holding  // what its status says that it holds
 	assumed *assumed // what it was granted, while its status may not say so yet
+	// reclaims means that it holds nothing any more, and its replica is to remove its object.
+	reclaims bool
 
 	// What its status says that it waits for.
 	reason, message string
@@ -155,7 +157,7 @@ func (l *Ledger) Observe(s *v1alpha1.UploadSession) bool {
 		before = *e
 		b.take(e)
 	}
-	e.version, e.asks, e.holding = version, Asks(s), holding{}
+	e.version, e.asks, e.reclaims, e.holding = version, Asks(s), Reclaims(s), holding{}
 	if Holds(s) {
 		e.holding = holding{replica: s.Status.Admission.Replica, bytes: *s.Status.Admission.ReservedBytes}
 	}
@@ -285,15 +287,16 @@ func (l *Ledger) DropStore(s *v1alpha1.UploadStore) {
 	}
 }
 
-// Holders goes through the names of the sessions that hold something of a store.
+// Holders goes through the names of the sessions that have to do with the replicas of a store:
+// those that hold something there, and those whose object a replica is to remove.
 func (l *Ledger) Holders(namespace, store string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		b := l.books[namespace]
-		if b == nil || b.ofStore[store].sessions == 0 {
+		if b == nil {
 			return
 		}
 		for name, e := range b.sessions {
-			if e.line.store == store && e.held().replica != "" && !yield(name) {
+			if e.line.store == store && (e.reclaims || e.held().replica != "") && !yield(name) {
 				return
 			}
 		}
