@@ -254,6 +254,11 @@ func (m *operatorModel) lead() {
 	for _, q := range m.server.quotas {
 		m.knows(q)
 	}
+	for name, known := range m.known {
+		if m.server.quotas[name] == nil { // it went, and nobody will see that it did
+			m.knows(&v1alpha1.UploadQuota{ObjectMeta: known.ObjectMeta})
+		}
+	}
 }
 
 // knows takes note of what the queue came to know of a quota.
