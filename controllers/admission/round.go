@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"maps"
@@ -80,10 +81,8 @@ func (r *round) judge(e *entry) verdict {
 	if refusal := rejected(limits, e); refusal != nil {
 		return verdict{refusal: refusal}
 	}
-	for _, l := range limits {
-		if l.needs(e) > l.hard {
-			return verdict{refusal: l.impossible(e)}
-		}
+	if refusal := hopeless(limits, e); refusal != nil {
+		return verdict{refusal: refusal}
 	}
 	for d := range doors {
 		var lacking []*limit
@@ -111,24 +110,34 @@ func (r *round) judge(e *entry) verdict {
 
 // behind says how a session stands whose line waits already.
 func (r *round) behind(e *entry, first verdict) *Refusal {
+	// Limits that don't queue are asked when it comes, and not again before its turn: it
+	// does not end because of others that come after it.
+	if first.at != nil && e.reason == "" {
+		if refusal := rejected(r.limits(e.line), e); refusal != nil {
+			return refusal
+		}
+	}
+	if refusal := r.apart(e, first); refusal != nil {
+		return refusal
+	}
 	if first.at == nil {
 		return first.refusal
+	}
+	return first.at.waits(e, true, r.now)
+}
+
+// apart says how a session stands that is behind in its line and waits for something else
+// than its line; nil where it waits with its line. What others hold has no part in it.
+func (r *round) apart(e *entry, first verdict) *Refusal {
+	if first.at == nil {
+		return nil
 	}
 	for _, refuses := range rules {
 		if refusal := refuses(r, e); refusal != nil {
 			return refusal
 		}
 	}
-	limits := r.limits(e.line)
-	if refusal := rejected(limits, e); refusal != nil {
-		return refusal
-	}
-	for _, l := range limits {
-		if l.needs(e) > l.hard {
-			return l.impossible(e)
-		}
-	}
-	return first.at.waits(e, true, r.now)
+	return hopeless(r.limits(e.line), e)
 }
 
 // ofLine reports whether a refusal is one of the store, and so of all that name it.
@@ -145,6 +154,24 @@ func rejected(limits []*limit, e *entry) *Refusal {
 		}
 	}
 	return nil
+}
+
+// hopeless finds the limit that could not hold a session alone, those that don't queue first.
+func hopeless(limits []*limit, e *entry) *Refusal {
+	var waits *limit
+	for _, l := range limits {
+		switch {
+		case l.needs(e) <= l.hard:
+		case l.rejects:
+			return l.rejection(e)
+		case waits == nil:
+			waits = l
+		}
+	}
+	if waits == nil {
+		return nil
+	}
+	return waits.impossible(e)
 }
 
 // keep sets aside what a session needs of the limits up to a door.
@@ -246,7 +273,7 @@ func (l *Ledger) Look(namespace string, now time.Time, most, behind int) (names 
 	for of, first := range r.stuck {
 		for _, e := range b.lines[of].asking {
 			// The first sight of a session is an event of its own.
-			if e.reason == "" || e.shows(first.refusal) || e.shows(r.behind(e, first)) {
+			if e.reason == "" || e.shows(cmp.Or(r.apart(e, first), first.refusal)) {
 				continue
 			}
 			behind--
