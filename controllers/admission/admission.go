@@ -51,6 +51,13 @@ func Asks(s *v1alpha1.UploadSession) bool {
 		s.Spec.DesiredState == v1alpha1.DesiredStateActive
 }
 
+// Reclaims reports whether a session that is being deleted waits for its
+// replica to remove the object.
+func Reclaims(s *v1alpha1.UploadSession) bool {
+	return !s.DeletionTimestamp.IsZero() && s.Status.ReclaimedTime.IsZero() &&
+		s.Spec.ReclaimPolicy == v1alpha1.ReclaimPolicyDelete && s.Status.Result.Outcome == v1alpha1.UploadOutcomePublished
+}
+
 // Reserved sums what the admitted sessions that have not ended reserve.
 func Reserved(sessions []v1alpha1.UploadSession) int64 {
 	var sum int64

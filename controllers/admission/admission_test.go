@@ -1,13 +1,16 @@
 package admission
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 )
@@ -165,6 +168,36 @@ func TestReserved(t *testing.T) {
 	got := Reserved(sessions(on("a", 1), on("b", 2), published(on("a", 4)), ended(on("a", 8)), *asks(16)))
 	if got != 3 {
 		t.Errorf("Reserved is %d, want 3", got)
+	}
+}
+
+// Whoever's status tells of a replica is to hear when the replicas change.
+func TestHolders(t *testing.T) {
+	goes := func(s v1alpha1.UploadSession, policy v1alpha1.ReclaimPolicy) v1alpha1.UploadSession {
+		s.DeletionTimestamp, s.Spec.ReclaimPolicy = ptr.To(metav1.NewTime(noon)), policy
+		return s
+	}
+	reclaimed := goes(published(on("a", 1)), v1alpha1.ReclaimPolicyDelete)
+	reclaimed.Status.ReclaimedTime = metav1.NewTime(noon)
+	elsewhere := on("b", 1)
+	elsewhere.Spec.StoreRef.Name = "other"
+	l := NewLedger()
+	for name, s := range map[string]v1alpha1.UploadSession{
+		"holds":                      on("a", 1),
+		"holds while it goes":        goes(on("a", 1), v1alpha1.ReclaimPolicyRetain),
+		"reclaims":                   goes(published(on("a", 1)), v1alpha1.ReclaimPolicyDelete),
+		"has reclaimed":              reclaimed,
+		"keeps its object":           goes(published(on("a", 1)), v1alpha1.ReclaimPolicyRetain),
+		"is published":               published(on("a", 1)),
+		"waits":                      *asks(1),
+		"is on another store's disk": elsewhere,
+	} {
+		s.Namespace, s.Name, s.UID = "ml", name, types.UID(name)
+		s.Spec.StoreRef.Name = cmp.Or(s.Spec.StoreRef.Name, "models")
+		l.Observe(&s)
+	}
+	if got, want := slices.Sorted(l.Holders("ml", "models")), []string{"holds", "holds while it goes", "reclaims"}; !slices.Equal(got, want) {
+		t.Errorf("%q have to do with the store's replicas, want %q", got, want)
 	}
 }
 

@@ -43,6 +43,9 @@ type book struct {
 	ofStore map[string]tally
 	ofOwner map[string]tally
 	load    map[string]int // sessions on a replica
+
+	// current is the round that questions are asked of; nil where something has changed since.
+	current *round
 }
 
 // line is what sessions have in common that are bound by the same limits.
@@ -74,6 +77,8 @@ type entry struct {
 	asks    bool
 	holding holding  // what its status says that it holds
 	assumed *assumed // what it was granted, while its status may not say so yet
+	// reclaims means that it holds nothing any more, and its replica is to remove its object.
+	reclaims bool
 
 	// What its status says that it waits for.
 	reason, message string
@@ -137,7 +142,8 @@ func (l *Ledger) Observe(s *v1alpha1.UploadSession) bool {
 	}
 	b.settle(s)
 	var before entry
-	if e != nil && e.uid != s.UID {
+	replaces := e != nil && e.uid != s.UID
+	if replaces { // what the other of that name held is free
 		b.remove(e)
 		e = nil
 	}
@@ -153,9 +159,8 @@ func (l *Ledger) Observe(s *v1alpha1.UploadSession) bool {
 		b.sessions[s.Name] = e
 	} else {
 		before = *e
-		b.take(e)
 	}
-	e.version, e.asks, e.holding = version, Asks(s), holding{}
+	e.version, e.asks, e.reclaims, e.holding = version, Asks(s), Reclaims(s), holding{}
 	if Holds(s) {
 		e.holding = holding{replica: s.Status.Admission.Replica, bytes: *s.Status.Admission.ReservedBytes}
 	}
@@ -164,8 +169,12 @@ func (l *Ledger) Observe(s *v1alpha1.UploadSession) bool {
 		e.reason, e.message = c.Reason, c.Message
 	}
 	e.resolve()
-	b.put(e)
-	return before.asks != e.asks || before.held() != e.held()
+	changed := before.asks != e.asks || before.held() != e.held()
+	if changed {
+		b.take(&before)
+		b.put(e)
+	}
+	return changed || replaces
 }
 
 // Refresh is Observe for a session that must be known already: one that was
@@ -207,6 +216,7 @@ func (b *book) settle(s *v1alpha1.UploadSession) {
 		return
 	}
 	b.settling[s.UID] = published
+	b.current = nil
 }
 
 // shows reports whether the room of a published object is known to be gone. A
@@ -225,6 +235,7 @@ func (l *Ledger) SetReport(namespace, replica string, r Report) bool {
 		return false
 	}
 	b.reports[replica] = r
+	b.current = nil
 	changed := !ok || before.AvailableBytes != r.AvailableBytes || before.Store != r.Store
 	for uid, s := range b.settling {
 		if s.replica == replica && b.shows(s) {
@@ -242,6 +253,7 @@ func (l *Ledger) DropReport(namespace, replica string, last time.Time) {
 		return
 	}
 	delete(b.reports, replica)
+	b.current = nil
 	for uid, s := range b.settling {
 		if s.replica == replica {
 			delete(b.settling, uid)
@@ -257,13 +269,16 @@ func (l *Ledger) SetQuota(q *v1alpha1.UploadQuota) bool {
 		return false
 	}
 	b.quotas[q.Name] = q.DeepCopy()
+	b.current = nil
 	return before == nil || !equal(before.Spec, q.Spec)
 }
 
 // DropQuota forgets a quota that is gone, and not another that has its name since.
 func (l *Ledger) DropQuota(q *v1alpha1.UploadQuota) {
-	if known := l.book(q.Namespace).quotas[q.Name]; known != nil && known.UID == q.UID {
-		delete(l.books[q.Namespace].quotas, q.Name)
+	b := l.book(q.Namespace)
+	if known := b.quotas[q.Name]; known != nil && known.UID == q.UID {
+		delete(b.quotas, q.Name)
+		b.current = nil
 	}
 }
 
@@ -275,25 +290,29 @@ func (l *Ledger) SetStore(s *v1alpha1.UploadStore) bool {
 		return false
 	}
 	b.stores[s.Name] = s.DeepCopy()
+	b.current = nil
 	return before == nil || !sameOffer(before, s)
 }
 
 // DropStore forgets a store that is gone, and not another that has its name since.
 func (l *Ledger) DropStore(s *v1alpha1.UploadStore) {
-	if known := l.book(s.Namespace).stores[s.Name]; known != nil && known.UID == s.UID {
-		delete(l.books[s.Namespace].stores, s.Name)
+	b := l.book(s.Namespace)
+	if known := b.stores[s.Name]; known != nil && known.UID == s.UID {
+		delete(b.stores, s.Name)
+		b.current = nil
 	}
 }
 
-// Holders goes through the names of the sessions that hold something of a store.
+// Holders goes through the names of the sessions that have to do with the replicas of a store:
+// those that hold something there, and those whose object a replica is to remove.
 func (l *Ledger) Holders(namespace, store string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		b := l.books[namespace]
-		if b == nil || b.ofStore[store].sessions == 0 {
+		if b == nil {
 			return
 		}
 		for name, e := range b.sessions {
-			if e.line.store == store && e.held().replica != "" && !yield(name) {
+			if e.line.store == store && (e.reclaims || e.held().replica != "") && !yield(name) {
 				return
 			}
 		}
@@ -355,6 +374,7 @@ func (b *book) take(e *entry) { b.count(e, -1) }
 func (b *book) put(e *entry) { b.count(e, 1) }
 
 func (b *book) count(e *entry, sign int64) {
+	b.current = nil
 	st := b.lines[e.line]
 	if st == nil {
 		st = &standing{}
@@ -389,6 +409,16 @@ func add(sums map[string]tally, key string, sessions, bytes int64) {
 	} else {
 		sums[key] = sum
 	}
+}
+
+// assume lets an entry count with another assumption, or with none.
+func (b *book) assume(e *entry, a *assumed) {
+	if e.assumed == a {
+		return
+	}
+	b.take(e)
+	e.assumed = a
+	b.put(e)
 }
 
 func (b *book) remove(e *entry) {

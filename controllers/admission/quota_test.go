@@ -522,3 +522,62 @@ func TestThoseBehindAreToldFewAtATime(t *testing.T) {
 		}
 	}
 }
+
+// A session behind others that can't start any more even when they do is told so, or ended.
+func TestWhoIsBehindHearsOfALimitOfItsOwn(t *testing.T) {
+	for _, test := range []struct {
+		quota *v1alpha1.UploadQuota
+		says  string
+	}{
+		{quota("team", bytes(50)), `Waits for UploadQuota "team" to be raised: needs 60 of reservedBytes, and the quota allows 50`},
+		{quota("team", bytes(50), rejects), `UploadQuota "team" rejects what it has no room for: the session needs 60 of reservedBytes`},
+	} {
+		d := newDesk(store(1000, "a"))
+		d.SetQuota(quota("slots", active(1)))
+		for _, name := range []string{"holds", "first", "second"} {
+			d.comes(name, "", "models", map[string]int64{"holds": 10, "first": 10, "second": 60}[name])
+			d.starts(name)
+		}
+		d.SetQuota(test.quota)
+		names, _ := d.Look("ml", noon, 100, 100)
+		if !slices.Equal(names, []string{"second"}) {
+			t.Errorf("%v are woken, want the second", names)
+		}
+		for _, name := range names {
+			d.starts(name)
+		}
+		if got := d.sessions["second"].Status.Conditions[0].Message; !strings.HasPrefix(got, test.says) {
+			t.Errorf("the second session is told %q, want %q", got, test.says)
+		}
+	}
+}
+
+// What a quota that rejects has no room for when a session comes ends the session; what others
+// take of it later does not, until it is the session's turn.
+func TestOneThatWaitsIsRejectedAtItsTurnOnly(t *testing.T) {
+	d := newDesk(named("full", store(100, "a")), named("roomy", store(1000, "a")))
+	d.SetQuota(quota("team", bytes(220), rejects))
+	d.comes("holds", "", "full", 100)
+	d.starts("holds")
+	d.comes("first", "", "full", 20)
+	d.starts("first")
+	d.comes("waits", "", "full", 90)
+	if got := d.starts("waits"); !strings.HasPrefix(got, v1alpha1.ReasonInsufficientSpace) {
+		t.Fatal(got)
+	}
+	d.comes("passes", "", "roomy", 40)
+	if got := d.starts("passes"); got != "started" {
+		t.Fatal(got)
+	}
+	if got := d.starts("waits"); !strings.HasPrefix(got, v1alpha1.ReasonInsufficientSpace) {
+		t.Errorf("it is asked again before its turn: %s", got)
+	}
+	d.comes("comes later", "", "full", 90)
+	if got := d.starts("comes later"); !strings.HasPrefix(got, v1alpha1.ReasonQuotaRejected) {
+		t.Errorf("another that comes now: %s", got)
+	}
+	d.ends("first")
+	if got := d.starts("waits"); !strings.HasPrefix(got, v1alpha1.ReasonQuotaRejected) {
+		t.Errorf("at its turn: %s", got)
+	}
+}

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"container/heap"
 	"fmt"
 	"maps"
@@ -34,12 +35,16 @@ type round struct {
 	byKey  map[limitKey]*limit
 	// stuck is how the first session of a line waits.
 	stuck map[line]verdict
+	// judged is what was said of the sessions that have been reached.
+	judged map[*entry]verdict
+	// reached is the last of these, nil before the first.
+	reached *entry
 }
 
 func newRound(b *book, now time.Time) *round {
 	r := &round{
 		book: b, now: now, quotas: slices.Sorted(maps.Keys(b.quotas)),
-		byLine: map[line][]*limit{}, byKey: map[limitKey]*limit{}, stuck: map[line]verdict{},
+		byLine: map[line][]*limit{}, byKey: map[limitKey]*limit{}, stuck: map[line]verdict{}, judged: map[*entry]verdict{},
 	}
 	for _, st := range b.lines {
 		if len(st.asking) > 0 {
@@ -57,6 +62,7 @@ func (r *round) step(before *entry) (*entry, verdict) {
 	}
 	e := r.next[0][0]
 	v := r.judge(e)
+	r.judged[e], r.reached = v, e
 	if v.lineWaits {
 		r.stuck[e.line] = v
 	}
@@ -80,10 +86,8 @@ func (r *round) judge(e *entry) verdict {
 	if refusal := rejected(limits, e); refusal != nil {
 		return verdict{refusal: refusal}
 	}
-	for _, l := range limits {
-		if l.needs(e) > l.hard {
-			return verdict{refusal: l.impossible(e)}
-		}
+	if refusal := hopeless(limits, e); refusal != nil {
+		return verdict{refusal: refusal}
 	}
 	for d := range doors {
 		var lacking []*limit
@@ -111,24 +115,34 @@ func (r *round) judge(e *entry) verdict {
 
 // behind says how a session stands whose line waits already.
 func (r *round) behind(e *entry, first verdict) *Refusal {
+	// Limits that don't queue are asked when it comes, and not again before its turn: it
+	// does not end because of others that come after it.
+	if first.at != nil && e.reason == "" {
+		if refusal := rejected(r.limits(e.line), e); refusal != nil {
+			return refusal
+		}
+	}
+	if refusal := r.apart(e, first); refusal != nil {
+		return refusal
+	}
 	if first.at == nil {
 		return first.refusal
+	}
+	return first.at.waits(e, true, r.now)
+}
+
+// apart says how a session stands that is behind in its line and waits for something else
+// than its line; nil where it waits with its line. What others hold has no part in it.
+func (r *round) apart(e *entry, first verdict) *Refusal {
+	if first.at == nil {
+		return nil
 	}
 	for _, refuses := range rules {
 		if refusal := refuses(r, e); refusal != nil {
 			return refusal
 		}
 	}
-	limits := r.limits(e.line)
-	if refusal := rejected(limits, e); refusal != nil {
-		return refusal
-	}
-	for _, l := range limits {
-		if l.needs(e) > l.hard {
-			return l.impossible(e)
-		}
-	}
-	return first.at.waits(e, true, r.now)
+	return hopeless(r.limits(e.line), e)
 }
 
 // ofLine reports whether a refusal is one of the store, and so of all that name it.
@@ -145,6 +159,24 @@ func rejected(limits []*limit, e *entry) *Refusal {
 		}
 	}
 	return nil
+}
+
+// hopeless finds the limit that could not hold a session alone, those that don't queue first.
+func hopeless(limits []*limit, e *entry) *Refusal {
+	var waits *limit
+	for _, l := range limits {
+		switch {
+		case l.needs(e) <= l.hard:
+		case l.rejects:
+			return l.rejection(e)
+		case waits == nil:
+			waits = l
+		}
+	}
+	if waits == nil {
+		return nil
+	}
+	return waits.impossible(e)
 }
 
 // keep sets aside what a session needs of the limits up to a door.
@@ -165,26 +197,14 @@ func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadS
 		return v1alpha1.UploadSessionAdmission{}, nil
 	}
 	b := l.book(s.Namespace)
-	b.take(e)
-	defer b.put(e)
 	earlier := e.assumed
-	e.assumed = nil // while it is asked about
-
-	r := newRound(b, now)
-	for {
-		if other, _ := r.step(e); other == nil {
-			break
-		}
-	}
-	var refusal *Refusal
-	if first, waits := r.stuck[e.line]; waits {
-		refusal = r.behind(e, first)
-	} else {
-		refusal = r.judge(e).refusal
-	}
-	if refusal != nil {
+	b.assume(e, nil) // while it is asked about
+	if refusal := b.refuses(e, now); refusal != nil {
+		b.assume(e, earlier)
 		// A write whose outcome is not known may be there all the same. Any other write settles it.
-		if e.assumed = earlier; earlier != nil && !refusal.Final {
+		if earlier != nil && !refusal.Final {
+			inDoubt := *refusal
+			refusal = &inDoubt
 			refusal.InDoubt = true
 			refusal.Detail += fmt.Sprintf(" (Written again at %s, because an answer of the API server was lost.)", now.UTC().Format(time.RFC3339))
 		}
@@ -193,10 +213,11 @@ func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadS
 	store := b.stores[e.line.store]
 	defaults, limits := store.Spec.Defaults, store.Spec.Limits
 	replica, reserved := b.leastBusy(store), e.sizeBytes
-	e.assumed = &assumed{holding: holding{replica: replica.Name, bytes: reserved}, writing: true}
+	granted := &assumed{holding: holding{replica: replica.Name, bytes: reserved}, writing: true}
 	if earlier != nil {
-		e.assumed.until = earlier.until
+		granted.until = earlier.until
 	}
+	b.assume(e, granted)
 	return v1alpha1.UploadSessionAdmission{
 		Replica:            replica.Name,
 		Endpoint:           replica.Endpoint,
@@ -210,6 +231,40 @@ func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadS
 		MaxIdleTimeoutSeconds:    limits.MaxIdleTimeoutSeconds,
 		MaxActiveDeadlineSeconds: limits.MaxActiveDeadlineSeconds,
 	}, nil
+}
+
+// refuses says why a session that stands in its line may not start now; nil when it may. The
+// round goes on from question to question until something changes, or else the questions of
+// n sessions would be n rounds.
+func (b *book) refuses(e *entry, now time.Time) *Refusal {
+	r := b.current
+	if r == nil || !r.now.Equal(now) || r.isPast(e) {
+		r = newRound(b, now)
+		b.current = r
+	}
+	for {
+		if other, _ := r.step(e); other == nil {
+			break
+		}
+	}
+	_, judged := r.judged[e]
+	first, waits := r.stuck[e.line]
+	if !judged && waits {
+		return r.behind(e, first)
+	}
+	if !judged {
+		r.step(nil) // it is next
+	}
+	return r.judged[e].refusal
+}
+
+// isPast reports whether a round has gone on too far to say what a limit that does not
+// queue had left at the place of a session that is asked about it.
+func (r *round) isPast(e *entry) bool {
+	if _, judged := r.judged[e]; judged || e.reason != "" || r.reached == nil || inOrder(r.reached, e) < 0 {
+		return false
+	}
+	return slices.ContainsFunc(r.limits(e.line), func(l *limit) bool { return l.rejects })
 }
 
 // leastBusy returns the live replica that holds the fewest sessions, the first
@@ -246,7 +301,7 @@ func (l *Ledger) Look(namespace string, now time.Time, most, behind int) (names 
 	for of, first := range r.stuck {
 		for _, e := range b.lines[of].asking {
 			// The first sight of a session is an event of its own.
-			if e.reason == "" || e.shows(first.refusal) || e.shows(r.behind(e, first)) {
+			if e.reason == "" || e.shows(cmp.Or(r.apart(e, first), first.refusal)) {
 				continue
 			}
 			behind--

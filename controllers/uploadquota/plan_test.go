@@ -3,6 +3,7 @@ package uploadquota
 import (
 	"testing"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -41,6 +42,9 @@ func TestPlan(t *testing.T) {
 			p := planFor(observation{quota: quota, sessions: sessions})
 			if p.status == nil || p.status.Summary != test.want || *p.status.ObservedGeneration != 3 {
 				t.Fatalf("the status is %+v, want %q", p.status, test.want)
+			}
+			if !equality.Semantic.DeepEqual(p.status.Hard, test.spec.Hard) {
+				t.Errorf("the status has the limits %+v, want those of the spec", p.status.Hard)
 			}
 			quota.Status = *p.status
 			if again := planFor(observation{quota: quota, sessions: sessions}); again.status != nil {

@@ -254,6 +254,11 @@ func (m *operatorModel) lead() {
 	for _, q := range m.server.quotas {
 		m.knows(q)
 	}
+	for name, known := range m.known {
+		if m.server.quotas[name] == nil { // it went, and nobody will see that it did
+			m.knows(&v1alpha1.UploadQuota{ObjectMeta: known.ObjectMeta})
+		}
+	}
 }
 
 // knows takes note of what the queue came to know of a quota.
@@ -361,7 +366,7 @@ func (m *operatorModel) finish(name string, f fault) {
 			again()
 			return
 		}
-		if s := m.server.sessions[name]; reclaims(s) && m.now.Before(s.DeletionTimestamp.Add(freeWithin)) {
+		if s := m.server.sessions[name]; admission.Reclaims(s) && m.now.Before(s.DeletionTimestamp.Add(freeWithin)) {
 			m.t.Fatalf("session %s goes before its object does", name)
 		}
 		m.edit(name, func(s *v1alpha1.UploadSession) { s.Finalizers = nil })
@@ -493,7 +498,7 @@ func (m *operatorModel) checkRest() {
 			m.t.Fatalf("session %s may start and nobody told it", name)
 		}
 		if p := planFor(o, m.now); p.addFinalizer || p.status != nil || p.removeFinalizer || p.event != nil || p.remove {
-			m.t.Fatalf("session %s: a reconcile that is replayed writes %+v", name, p)
+			m.t.Fatalf("session %s: a reconcile that is replayed writes %+v\nwhere it was %+v\nand would be %+v", name, p, ownStatus(o.session), p.status)
 		}
 		if admission.Asks(s) {
 			m.checkReason(s)
@@ -713,7 +718,7 @@ func (m *operatorModel) actions() map[string]func(*rapid.T) {
 			}).Draw(t, "outcome"))
 		}),
 		"reclaim": do(func(*rapid.T) {
-			m.edit(m.pick("reclaim", reclaims), func(s *v1alpha1.UploadSession) {
+			m.edit(m.pick("reclaim", admission.Reclaims), func(s *v1alpha1.UploadSession) {
 				s.Status.ReclaimedTime = metav1.NewTime(m.now.Truncate(time.Second))
 				left := m.server.objects[s.Spec.StoreRef.Name] - *s.Spec.SizeBytes
 				m.server.objects[s.Spec.StoreRef.Name] = max(0, left) // somebody may have removed it before

@@ -67,7 +67,7 @@ func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.
 // the store does not.
 func (o *observation) observeReplica(ctx context.Context, reader client.Reader) error {
 	replica := o.session.Status.Admission.Replica
-	if !admission.Holds(o.session) && !reclaims(o.session) || listed(o.store, replica) {
+	if !admission.Holds(o.session) && !admission.Reclaims(o.session) || listed(o.store, replica) {
 		return nil
 	}
 	var lease coordinationv1.Lease

@@ -94,7 +94,7 @@ func leftovers(s *v1alpha1.UploadSession, desired v1alpha1.UploadSessionStatus) 
 		left.reason = v1alpha1.ReasonStagedBytesLeft
 		left.note = fmt.Sprintf("Replica %q did not confirm within %v that the staged bytes are freed; it sweeps them when it is back.",
 			desired.Admission.Replica, freeWithin)
-	case reclaims(s):
+	case admission.Reclaims(s):
 		left.reason = v1alpha1.ReasonObjectLeft
 		left.note = fmt.Sprintf("Replica %q did not confirm within %v that the object is removed; it removes it when it is back. The key is %q.",
 			desired.Admission.Replica, freeWithin, s.Status.Result.Key)

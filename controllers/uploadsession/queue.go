@@ -189,7 +189,7 @@ func (q *Queue) report(lease *coordinationv1.Lease) bool {
 	})
 }
 
-// holders returns the sessions that a store's replicas hold.
+// holders is admission.Ledger.Holders.
 func (q *Queue) holders(namespace, store string) []reconcile.Request {
 	q.mu.Lock()
 	defer q.mu.Unlock()

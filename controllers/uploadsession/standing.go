@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/admission"
 )
 
 // expiryGrace is how long a replica has to end a session whose deadline passed
@@ -71,7 +72,7 @@ func hasResult(f facts) *standing {
 		s.succeeded = metav1.ConditionTrue
 		s.message = cmp.Or(s.message, "The object is verified and published; status.result has its key and digest.")
 	}
-	if reclaims(f.session) {
+	if admission.Reclaims(f.session) {
 		s.left = "The session is being deleted: " + f.awaitsReplica("remove the object")
 	}
 	return &s
@@ -199,11 +200,4 @@ func (f facts) awaitsReplica(to string) string {
 		return fmt.Sprintf("replica %q has yet to %s.", f.admission.Replica, to)
 	}
 	return fmt.Sprintf("replica %q has yet to %s and is not alive; start it again.", f.admission.Replica, to)
-}
-
-// reclaims reports whether a session that is being deleted waits for its
-// replica to remove the object.
-func reclaims(s *v1alpha1.UploadSession) bool {
-	return !s.DeletionTimestamp.IsZero() && s.Status.ReclaimedTime.IsZero() &&
-		s.Spec.ReclaimPolicy == v1alpha1.ReclaimPolicyDelete && s.Status.Result.Outcome == v1alpha1.UploadOutcomePublished
 }

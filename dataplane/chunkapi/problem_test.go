@@ -2,7 +2,6 @@ package chunkapi
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -737,41 +736,4 @@ func TestASessionThatEndedBeforeItBegan(t *testing.T) {
 	if p := a.problem(t); a.StatusCode != http.StatusGone || p.Code != CodeSessionEnded {
 		t.Errorf("got %d %s, want 410 %s", a.StatusCode, p.Code, CodeSessionEnded)
 	}
-}
-
-// A chunk that hangs is told that the session is ending, or how it ended where
-// that is durable by then, and its connection is closed.
-// An end that has begun is stored, however long that takes: only a completion is waited for no longer than that.
-func TestAbortWhileTheDiskIsSlow(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, options{api: Config{CompleteWait: time.Millisecond}})
-	abc(w)
-	slow := func(ctx context.Context) error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-			return nil
-		}
-	}
-	w.volume.save.Store(&slow)
-	w.do(http.MethodDelete, base("abc"), nil).want(t, http.StatusNoContent)
-}
-
-func TestAbortWhileAChunkHangs(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, options{})
-	name := abc(w)
-	c := w.dial()
-	c.send(http.MethodPut, chunkPath("abc", 0), 4, []byte("xx"))
-	w.inFlight(name, 1)
-	w.do(http.MethodDelete, base("abc"), nil).want(t, http.StatusNoContent)
-	a := c.receive(http.MethodPut)
-	p := a.problem(t)
-	ending := a.StatusCode == http.StatusServiceUnavailable && p.Code == CodeCompleting
-	ended := a.StatusCode == http.StatusGone && p.Code == CodeSessionEnded
-	if !ending && !ended {
-		t.Errorf("got %d %s", a.StatusCode, p.Code)
-	}
-	closes(t, w, a, p)
 }
