@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/keyring"
 	"github.com/slipway-dev/slipway/controllers/uploadquota"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
@@ -64,6 +66,20 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveC
 	stores := &uploadstore.Reconciler{Client: mgr.GetClient(), Clock: time}
 	if err := stores.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of stores: %w", err)
+	}
+	// A cache, even one that only follows what was written, lists Secrets, which the operator may not.
+	direct, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return fmt.Errorf("build a client without a cache: %w", err)
+	}
+	keys := &keyring.Reconciler{
+		Client:   direct,
+		Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
+		Clock:    time,
+		Random:   rand.Reader,
+	}
+	if err := keys.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the reconciler of keys and certificates: %w", err)
 	}
 	quotas := &uploadquota.Reconciler{Client: mgr.GetClient()}
 	if err := quotas.SetupWithManager(mgr); err != nil {

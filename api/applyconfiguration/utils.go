@@ -18,6 +18,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=uploads.slipway.dev, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("CertificateSpec"):
+		return &apiv1alpha1.CertificateSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DataplaneSpec"):
 		return &apiv1alpha1.DataplaneSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoreDefaults"):

@@ -94,6 +94,10 @@ const (
 	ReasonInvalidReport = "InvalidReport"
 )
 
+// ReasonSecretInTheWay is the reason of the event that tells a store of a Secret under one of the
+// names that the operator needs which is somebody else's.
+const ReasonSecretInTheWay = "SecretInTheWay"
+
 // SelectStore is the selectable field of an UploadSession that names its store.
 const SelectStore = "spec.storeRef.name"
 

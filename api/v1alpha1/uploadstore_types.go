@@ -24,11 +24,42 @@ type VolumeSource struct {
 	ClaimName string `json:"claimName,omitempty"`
 }
 
+// CertificateSpec is what the certificate that the operator makes for a dataplane is for, beside
+// the names of the store's Service and Pods.
+// +kubebuilder:validation:MinProperties=1
+type CertificateSpec struct {
+	// dnsNames are more DNS names of the dataplane, at most 32, each in lower case, at most 253
+	// characters, and with at most a first label "*". None by default.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:XValidation:rule="!isIP(self) && !format.dns1123Subdomain().validate(self.startsWith('*.') ? self.substring(2) : self).hasValue()",message="must be a DNS name in lower case, with at most a first label of *"
+	DNSNames []string `json:"dnsNames,omitempty"`
+
+	// ipAddresses are IP addresses of the dataplane, of version 4 or 6, at most 32. None by default.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=2
+	// +kubebuilder:validation:items:MaxLength=39
+	// +kubebuilder:validation:items:XValidation:rule="isIP(self)",message="must be an IP address"
+	IPAddresses []string `json:"ipAddresses,omitempty"`
+}
+
 // DataplaneSpec is how the dataplane of a store runs.
 type DataplaneSpec struct {
 	// mode says who starts the dataplane. Sidecar: your Pods carry it.
 	// +required
 	Mode DataplaneMode `json:"mode,omitempty"`
+
+	// certificate is what else the dataplane's certificate is for. By default it is for the names
+	// of the store's Service and Pods, for localhost, 127.0.0.1 and ::1.
+	// +optional
+	Certificate CertificateSpec `json:"certificate,omitzero"`
 }
 
 // StoreLimits bounds what a session may ask for.
@@ -209,12 +240,14 @@ type UploadStoreStatus struct {
 }
 
 // UploadStore is a place to upload to. Its name is a DNS label of at most 52
-// characters, so that the names of its replicas stay DNS labels.
+// characters, so that the names of its replicas stay DNS labels, and not "ca",
+// so that its certificate and the CA's are told apart.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=upst,categories=slipway
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52 && !self.metadata.name.contains('.')",message="the name must be a DNS label of at most 52 characters"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name != 'ca'",message="the name must not be ca"
 // +kubebuilder:printcolumn:name="Claim",type=string,JSONPath=`.spec.volume.claimName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.status.endpoint`

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -29,6 +30,30 @@ func TestUploadStoreSpec(t *testing.T) {
 		{name: "a dataplane is needed", path: "dataplane", words: "spec.dataplane: Required value"},
 		{name: "a mode is needed", path: "dataplane.mode", words: "spec.dataplane.mode: Required value"},
 		{name: "another mode", path: "dataplane.mode", value: "Magic", words: "Unsupported value"},
+		{name: "other names of the dataplane", path: "dataplane.certificate.dnsNames", value: []any{"uploads.example.com", "*.uploads.example.com", "models"}},
+		{name: "a certificate says something", path: "dataplane.certificate", value: map[string]any{}, words: "should have at least 1 properties"},
+		{name: "names that are none", path: "dataplane.certificate.dnsNames", value: []any{}, words: "should have at least 1 items"},
+		{name: "an empty name", path: "dataplane.certificate.dnsNames", value: []any{""}, words: "should be at least 1 chars long"},
+		{name: "a name in upper case", path: "dataplane.certificate.dnsNames", value: []any{"Uploads.example.com"}, words: "must be a DNS name"},
+		{name: "a name with a dot at its end", path: "dataplane.certificate.dnsNames", value: []any{"uploads.example.com."}, words: "must be a DNS name"},
+		{name: "a wildcard in the middle", path: "dataplane.certificate.dnsNames", value: []any{"uploads.*.example.com"}, words: "must be a DNS name"},
+		{name: "nothing but a wildcard", path: "dataplane.certificate.dnsNames", value: []any{"*"}, words: "must be a DNS name"},
+		{name: "a wildcard of nothing", path: "dataplane.certificate.dnsNames", value: []any{"*."}, words: "must be a DNS name"},
+		{name: "an address for a name", path: "dataplane.certificate.dnsNames", value: []any{"10.0.0.1"}, words: "must be a DNS name"},
+		{name: "a name that is too long", path: "dataplane.certificate.dnsNames", value: []any{strings.Repeat("a.", 127) + "a"}, words: "Too long"},
+		{name: "a name twice", path: "dataplane.certificate.dnsNames", value: []any{"a", "a"}, words: "Duplicate value"},
+		{name: "as many names as can be", path: "dataplane.certificate.dnsNames", value: numbered(32, "n%d.example.com")},
+		{name: "too many names", path: "dataplane.certificate.dnsNames", value: numbered(33, "n%d.example.com"), words: "must have at most 32 items"},
+		{name: "addresses of the dataplane", path: "dataplane.certificate.ipAddresses", value: []any{"10.0.0.1", "2001:db8::1", "::"}},
+		{name: "addresses that are none", path: "dataplane.certificate.ipAddresses", value: []any{}, words: "should have at least 1 items"},
+		{name: "a name for an address", path: "dataplane.certificate.ipAddresses", value: []any{"models"}, words: "must be an IP address"},
+		{name: "an address with a zone", path: "dataplane.certificate.ipAddresses", value: []any{"fe80::1%eth0"}, words: "must be an IP address"},
+		{name: "an address range", path: "dataplane.certificate.ipAddresses", value: []any{"10.0.0.0/8"}, words: "must be an IP address"},
+		{name: "an address that is too short", path: "dataplane.certificate.ipAddresses", value: []any{"1"}, words: "should be at least 2 chars long"},
+		{name: "an address that is too long", path: "dataplane.certificate.ipAddresses", value: []any{strings.Repeat("0", 40)}, words: "Too long"},
+		{name: "an address twice", path: "dataplane.certificate.ipAddresses", value: []any{"10.0.0.1", "10.0.0.1"}, words: "Duplicate value"},
+		{name: "as many addresses as can be", path: "dataplane.certificate.ipAddresses", value: numbered(32, "10.0.0.%d")},
+		{name: "too many addresses", path: "dataplane.certificate.ipAddresses", value: numbered(33, "10.0.0.%d"), words: "must have at most 32 items"},
 		{name: "limits", path: "limits", value: map[string]any{"maxObjectBytes": int64(1 << 47), "maxChunkBytes": int64(1 << 30)}},
 		{name: "limits say something", path: "limits", value: map[string]any{}},
 		{name: "no object at all", path: "limits", value: map[string]any{"maxObjectBytes": int64(0)}, words: "greater than or equal to 1"},
@@ -75,12 +100,22 @@ func TestUploadStoreSpec(t *testing.T) {
 	}
 }
 
+// numbered is a list of n strings.
+func numbered(n int, format string) []any {
+	list := make([]any, n)
+	for i := range list {
+		list[i] = fmt.Sprintf(format, i)
+	}
+	return list
+}
+
 func TestUploadStoreName(t *testing.T) {
 	w := newWorld(t)
 	for name, words := range map[string]string{
 		strings.Repeat("a", 52): "",
 		strings.Repeat("b", 53): "DNS label of at most 52 characters",
 		"a.b":                   "DNS label of at most 52 characters",
+		"ca":                    "the name must not be ca",
 	} {
 		created := w.make("UploadStore", store)
 		created.SetGenerateName("")

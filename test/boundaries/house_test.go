@@ -30,6 +30,7 @@ var house = []room{
 	// The operator: a room for each kind, which do not know each other, what they
 	// share, and the wiring of all. It never meets the dataplane.
 	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
+	{path: "controllers/keyring", rooms: []string{"api/..."}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadstore", rooms: operator, libraries: kubernetes},

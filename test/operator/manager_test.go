@@ -6,6 +6,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -108,6 +109,24 @@ var _ = Describe("The manager", func() {
 		Eventually(ctx, func() *v1alpha1.UploadSession { w.refresh(ctx, next); return next }).Should(beGone())
 		Expect(user.Delete(ctx, s)).To(Succeed())
 		Eventually(ctx, func() *v1alpha1.UploadSession { w.refresh(ctx, s); return s }).Should(beGone())
+	})
+
+	It("keeps the keys and certificates of the stores of a namespace", func(ctx SpecContext) {
+		secret := func() *corev1.Secret {
+			var secret corev1.Secret
+			Expect(client.IgnoreNotFound(user.Get(ctx, w.key(v1alpha1.DataplaneSecretName), &secret))).To(Succeed())
+			return &secret
+		}
+		w.createStore(ctx)
+		Eventually(ctx, func() map[string][]byte { return secret().Data }).Should(HaveKey(storeName + ".crt"))
+		mustServe(w, secret())
+
+		By("noticing a store that comes, and one that goes")
+		w.createStore(ctx, func(s *v1alpha1.UploadStore) { s.Name = "data" })
+		Eventually(ctx, func() map[string][]byte { return secret().Data }).Should(HaveKey("data.tickets"))
+		Expect(user.Delete(ctx, w.getStore(ctx))).To(Succeed())
+		Eventually(ctx, func() map[string][]byte { return secret().Data }).ShouldNot(HaveKey(storeName + ".key"))
+		Expect(secret().Data).To(HaveKey("data.key"))
 	})
 
 	It("hears that a replica is gone for good", func(ctx SpecContext) {

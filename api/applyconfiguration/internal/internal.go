@@ -27,6 +27,21 @@ var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.slipway-dev.slipway.api.v1alpha1.AttributeValue
   scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.CertificateSpec
+  map:
+    fields:
+    - name: dnsNames
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: ipAddresses
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.slipway-dev.slipway.api.v1alpha1.CompletionMode
   scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.ConflictPolicy
@@ -36,6 +51,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.slipway-dev.slipway.api.v1alpha1.DataplaneSpec
   map:
     fields:
+    - name: certificate
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.CertificateSpec
     - name: mode
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.DataplaneMode

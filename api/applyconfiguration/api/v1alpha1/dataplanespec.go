@@ -15,6 +15,9 @@ import (
 type DataplaneSpecApplyConfiguration struct {
 	// mode says who starts the dataplane. Sidecar: your Pods carry it.
 	Mode *apiv1alpha1.DataplaneMode `json:"mode,omitempty"`
+	// certificate is what else the dataplane's certificate is for. By default it is for the names
+	// of the store's Service and Pods, for localhost, 127.0.0.1 and ::1.
+	Certificate *CertificateSpecApplyConfiguration `json:"certificate,omitempty"`
 }
 
 // DataplaneSpecApplyConfiguration constructs a declarative configuration of the DataplaneSpec type for use with
@@ -28,5 +31,13 @@ func DataplaneSpec() *DataplaneSpecApplyConfiguration {
 // If called multiple times, the Mode field is set to the value of the last call.
 func (b *DataplaneSpecApplyConfiguration) WithMode(value apiv1alpha1.DataplaneMode) *DataplaneSpecApplyConfiguration {
 	b.Mode = &value
+	return b
+}
+
+// WithCertificate sets the Certificate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Certificate field is set to the value of the last call.
+func (b *DataplaneSpecApplyConfiguration) WithCertificate(value *CertificateSpecApplyConfiguration) *DataplaneSpecApplyConfiguration {
+	b.Certificate = value
 	return b
 }

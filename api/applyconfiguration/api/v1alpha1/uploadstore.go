@@ -17,7 +17,8 @@ import (
 // with apply.
 //
 // UploadStore is a place to upload to. Its name is a DNS label of at most 52
-// characters, so that the names of its replicas stay DNS labels.
+// characters, so that the names of its replicas stay DNS labels, and not "ca",
+// so that its certificate and the CA's are told apart.
 type UploadStoreApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration `json:""`
 	// metadata is standard object metadata.
