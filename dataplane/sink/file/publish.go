@@ -85,7 +85,7 @@ func (s *Sink) publishUnder(id session.ID, name string, replace bool, attributes
 // are durable already; what else is known of the file, and the name, are made
 // so together, in either order: whoever finds the name after a crash publishes again.
 func (s *Sink) place(h *handle, name string, replace bool, attributes map[string]string) error {
-	into, base, err := parent(s.root, name, s.makeParent)
+	into, base, err := s.parent(name, s.makeParent)
 	if err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ func (s *Sink) published(id session.ID, name string) (bool, error) {
 		return false, err
 	}
 	defer s.handles.giveBack(h)
-	into, base, err := parent(s.root, name, nil)
+	into, base, err := s.parent(name, nil)
 	if isNoParent(err) {
 		return false, nil
 	}
@@ -215,7 +215,7 @@ func (s *Sink) Lookup(ctx context.Context, name string) error {
 }
 
 func (s *Sink) lookup(name string) error {
-	into, base, err := parent(s.root, name, nil)
+	into, base, err := s.parent(name, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -252,5 +252,5 @@ func occupied(dir *os.Root, element string) error {
 
 // isNoParent reports whether there can be nothing under a name because of what is above it.
 func isNoParent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, session.ErrUnusableName)
 }
