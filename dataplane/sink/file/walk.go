@@ -62,12 +62,13 @@ func openRegular(dir *os.Root, element string, flag int) (*os.File, fs.FileInfo,
 		if !before.Mode().IsRegular() {
 			break
 		}
-		f, err := dir.OpenFile(element, flag, 0)
+		// Of a pipe that took its place meanwhile nobody may ever open the other end.
+		f, err := dir.OpenFile(element, flag|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, nil, err
 		}
 		after, err := f.Stat()
-		if err == nil && os.SameFile(before, after) {
+		if err == nil && after.Mode().IsRegular() && os.SameFile(before, after) {
 			return f, after, nil
 		}
 		release(f)
