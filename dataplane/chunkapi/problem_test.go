@@ -648,6 +648,16 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// TestNothingGoesPastTheHandler: net/http would answer OPTIONS * itself.
+func TestNothingGoesPastTheHandler(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t, options{}).dial()
+	c.send(http.MethodOptions, "*", -1, nil)
+	if p := c.receive(http.MethodOptions).want(t, http.StatusNotFound).problem(t); p.Code != CodeNotFound {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestRequestID(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, options{})
