@@ -59,7 +59,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, name upload.Name) e
 // wanted is what the header asks for, before any of the body is read.
 func (a *api) wanted(r *http.Request, namespace string) (upload.CreateRequest, error) {
 	want := upload.CreateRequest{Namespace: namespace, Owner: a.caller(r)}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" {
+	if coding := contentCoding(r.Header); coding != "" {
 		return want, refuse(CodeUnsupportedEncoding, "the spec has Content-Encoding %q", coding)
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {

@@ -648,6 +648,21 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// TestNoContentCodingIsHidden behind an empty field that comes first.
+func TestNoContentCodingIsHidden(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{})
+	abc(w)
+	for _, a := range []answer{
+		w.put("abc", 0, []byte("0123"), "Content-Encoding", "", "Content-Encoding", "gzip"),
+		w.post(strings.NewReader("{}"), "Content-Encoding", "", "Content-Encoding", "gzip"),
+	} {
+		if p := a.want(t, http.StatusUnsupportedMediaType).problem(t); p.Code != CodeUnsupportedEncoding {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
 // TestNothingGoesPastTheHandler: net/http would answer OPTIONS * itself.
 func TestNothingGoesPastTheHandler(t *testing.T) {
 	t.Parallel()
