@@ -189,9 +189,13 @@ const (
 // exchange sends a request and returns all that comes back for it, as it comes.
 func (w victim) exchange(t *testing.T, request string) string {
 	t.Helper()
-	tcp, err := net.Dial("tcp", w.addr)
+	dialed, err := net.Dial("tcp", w.addr)
 	if err != nil {
 		t.Fatal(err)
+	}
+	tcp, ok := dialed.(*net.TCPConn)
+	if !ok {
+		t.Fatalf("dialed a %T", dialed)
 	}
 	defer tcp.Close()
 	if err := tcp.SetDeadline(time.Now().Add(patience)); err != nil {
@@ -203,7 +207,7 @@ func (w victim) exchange(t *testing.T, request string) string {
 		t.Logf("not all of it was taken: %v", err) // it was answered before its end
 	}
 	if closes {
-		if err := tcp.(*net.TCPConn).CloseWrite(); err != nil {
+		if err := tcp.CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -229,7 +233,7 @@ func (w victim) exchange(t *testing.T, request string) string {
 		}
 		if reply.Close {
 			// The server may go on to wait for the body that it announced not to want.
-			if err := tcp.(*net.TCPConn).CloseWrite(); err != nil {
+			if err := tcp.CloseWrite(); err != nil {
 				t.Logf("it is closed already: %v", err)
 			}
 			if rest, _ := io.ReadAll(reader); len(rest) > 0 {

@@ -34,7 +34,7 @@ func FuzzRecover(f *testing.F) {
 		}
 		dir, err := os.MkdirTemp(volume, "")
 		must(t, err)
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 		sink, err := file.Open(dir)
 		must(t, err)
 		defer sink.Close()
