@@ -45,7 +45,7 @@ test: ## Everything that must pass: unit, conformance, control plane and boundar
 NIGHTLY_MINUTES ?= 30
 
 .PHONY: nightly
-nightly: ## The crash programs and the model of admission, NIGHTLY_MINUTES each (30); NIGHTLY="kill powercut" for some
+nightly: ## The crash programs, the model of admission and the fuzz targets, NIGHTLY_MINUTES each (30); NIGHTLY="kill fuzz" for some
 	NIGHTLY_MINUTES=$(NIGHTLY_MINUTES) hack/nightly.sh $(NIGHTLY)
 
 .PHONY: toothless

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs the crash programs, and the model of admission, for NIGHTLY_MINUTES each,
-# one after the other, and prints a line of what each of them counted. Without
-# arguments it runs all of them; with names, these:
+# Runs the crash programs, the model of admission and the fuzz targets, for
+# NIGHTLY_MINUTES each (all fuzz targets together: see hack/fuzz.sh), one after
+# the other, and prints a line of what each of them counted. Without arguments it
+# runs all of them; with names, these:
 #
 #   NIGHTLY_MINUTES=5 hack/nightly.sh kill powercut
 #
@@ -19,7 +20,7 @@ for doc in test/crash/*/doc.go; do
 	*) programs+=("$name") ;;
 	esac
 done
-programs+=(admission)
+programs+=(admission fuzz)
 
 selected=("$@")
 [ $# -gt 0 ] || selected=("${programs[@]}")
@@ -42,10 +43,13 @@ counts=() failed=()
 for name in "${selected[@]}"; do
 	echo "nightly: $name, $NIGHTLY_MINUTES minutes a test"
 	began=$SECONDS
-	tests=("./test/crash/$name")
-	[ "$name" != admission ] || tests=(-run '^TestModel$' ./controllers/uploadsession)
-	if go test -count=1 -v -timeout "$limit" "${tests[@]}" 2>&1 |
-		tee "$log" | grep --line-buffered -e '^so far: ' -e '^--- ' -e '^ *--- SKIP'; then
+	program=(go test -count=1 -v -timeout "$limit" "./test/crash/$name")
+	case $name in
+	admission) program=(go test -count=1 -v -timeout "$limit" -run '^TestModel$' ./controllers/uploadsession) ;;
+	fuzz) program=(hack/fuzz.sh) ;;
+	esac
+	if "${program[@]}" 2>&1 |
+		tee "$log" | grep --line-buffered -e '^so far: ' -e '^--- ' -e '^ *--- SKIP' -e '^fuzz: '; then
 		echo "nightly: $name passed after $((SECONDS - began)) s"
 	else
 		cat "$log"
@@ -54,7 +58,7 @@ for name in "${selected[@]}"; do
 	fi
 	# A skipped program proves nothing; its reason is in the line after.
 	grep -A1 -e '--- SKIP' "$log" >&2 || true
-	counts+=("$(grep -o -e '^crash: .*' -e 'model: [0-9]* steps' "$log" || echo "crash: program=$name died")")
+	counts+=("$(grep -o -e '^crash: .*' -e 'model: [0-9]* steps' -e '^fuzz: targets=.*' "$log" || echo "crash: program=$name died")")
 done
 printf '%s\n' "${counts[@]}"
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -121,7 +121,7 @@ type UploadSessionSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.split('/').all(e, e != '' && e != '.' && e != '..')",message="must be a relative path with no empty, '.' or '..' element"
 	// +kubebuilder:validation:XValidation:rule="self.split('/').all(e, size(bytes(e)) <= 255)",message="each element must be at most 255 bytes long"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\x00-\\\\x1f\\\\x7f\\\\\\\\]')",message="must not hold a control character or a backslash"
-	// +kubebuilder:validation:XValidation:rule="self.split('/')[0] != '.slipway'",message="'.slipway' is reserved"
+	// +kubebuilder:validation:XValidation:rule="self.split('/')[0].lowerAscii() != '.slipway'",message="'.slipway' is reserved"
 	Key string `json:"key,omitempty"`
 
 	// sizeBytes is the exact size of the object in bytes, from 0 to 2^47 (128 TiB). Immutable.

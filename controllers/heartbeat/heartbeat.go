@@ -74,8 +74,9 @@ func Read(lease *coordinationv1.Lease) (Report, error) {
 		return Report{}, fmt.Errorf("the name of Lease %q is not %q and the name of a replica", lease.Name, v1alpha1.LeaseNamePrefix)
 	}
 	endpoint := lease.Annotations[v1alpha1.EndpointAnnotation]
-	if u, err := url.Parse(endpoint); err != nil || u.Scheme == "" || u.Host == "" || len(endpoint) > 512 {
-		return Report{}, fmt.Errorf("annotation %s of Lease %q is %q, which is not a URL", v1alpha1.EndpointAnnotation, lease.Name, endpoint)
+	if !isEndpoint(endpoint) {
+		return Report{}, fmt.Errorf("annotation %s of Lease %q is %q, which is not an HTTP URL of at most %d bytes with a host and without credentials, query or fragment",
+			v1alpha1.EndpointAnnotation, lease.Name, endpoint, maxEndpoint)
 	}
 	capacity, err := bytesOf(lease, v1alpha1.CapacityBytesAnnotation)
 	if err != nil {
@@ -117,6 +118,17 @@ func certificates(lease *coordinationv1.Lease) ([]byte, error) {
 		rest = bytes.TrimSpace(rest)
 	}
 	return bundle, nil
+}
+
+// maxEndpoint bounds an endpoint in bytes, as the API bounds it.
+const maxEndpoint = 512
+
+// isEndpoint reports whether clients can be sent there. What the API server
+// would refuse, and with it the status of the whole store, is none.
+func isEndpoint(endpoint string) bool {
+	u, err := url.ParseRequestURI(endpoint)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil &&
+		!strings.ContainsAny(endpoint, "?#") && len(endpoint) <= maxEndpoint
 }
 
 func bytesOf(lease *coordinationv1.Lease, annotation string) (int64, error) {

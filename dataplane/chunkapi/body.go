@@ -13,7 +13,7 @@ import (
 // checkJSON looks at the header of a request whose body is to be JSON of at
 // most limit bytes, before any of it is read. What is its name.
 func checkJSON(r *http.Request, what string, limit int64) error {
-	if coding := r.Header.Get("Content-Encoding"); coding != "" {
+	if coding := contentCoding(r.Header); coding != "" {
 		return refuse(CodeUnsupportedEncoding, "the %s has Content-Encoding %q", what, coding)
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {

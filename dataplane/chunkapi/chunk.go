@@ -3,7 +3,9 @@ package chunkapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
@@ -39,7 +41,7 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request, name upload.Name)
 	if r.ContentLength < 0 || r.ContentLength == 0 && r.Header.Get("Content-Length") == "" {
 		return refuse(CodeLengthRequired, "")
 	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" {
+	if coding := contentCoding(r.Header); coding != "" {
 		return refuse(CodeUnsupportedEncoding, "the chunk has Content-Encoding %q", coding)
 	}
 	checks, err := contentChecks(r.Header)
@@ -105,6 +107,12 @@ func (a *api) receive(w http.ResponseWriter, r *http.Request, name upload.Name, 
 		return false, refuse(CodeBusy, "another request has been sending chunk %d for %s", chunk.index, a.idle)
 	}
 	return added, err
+}
+
+// contentCoding is how the body is encoded; empty where it is as it is. All
+// fields count: a first one that is empty hides none.
+func contentCoding(h http.Header) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(h.Values("Content-Encoding")), func(s string) bool { return s == "" }), ", ")
 }
 
 // parseIndex reads the index of a chunk as it is in a path: one index, one path.

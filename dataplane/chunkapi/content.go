@@ -3,6 +3,8 @@ package chunkapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -18,10 +20,33 @@ func (a *api) getContent(w http.ResponseWriter, r *http.Request, name upload.Nam
 	h.Set("Cache-Control", "private, no-cache") // the session may be deleted, and its name used again
 	h.Set("ETag", fmt.Sprintf("%q", st.Result.Digest))
 	h.Set(reprDigestHeader, formatDigest(st.Result.Digest))
+	dropEmptyRanges(r.Header, object.Size())
 	http.ServeContent(&contentReply{ResponseWriter: w, fail: func(status int) {
 		a.failContent(w, r, status)
 	}}, r, "", object.ModTime(), object)
 	return nil
+}
+
+// dropEmptyRanges drops the ranges of the last no bytes, which nothing
+// satisfies (RFC 9110, section 14.1.2): http.ServeContent would serve none, as
+// a range that ends before it begins. Where no other is left it is one beyond the end.
+func dropEmptyRanges(h http.Header, size int64) {
+	ranges, ok := strings.CutPrefix(h.Get("Range"), "bytes=")
+	if !ok {
+		return
+	}
+	all := strings.Split(ranges, ",")
+	some := slices.DeleteFunc(slices.Clone(all), func(s string) bool {
+		length, isSuffix := strings.CutPrefix(strings.TrimSpace(s), "-")
+		return isSuffix && length != "" && strings.Trim(strings.TrimSpace(length), "0") == ""
+	})
+	switch {
+	case len(some) == len(all):
+		return
+	case len(some) == 0:
+		some = []string{fmt.Sprintf("%d-", size)}
+	}
+	h.Set("Range", "bytes="+strings.Join(some, ","))
 }
 
 // failContent says as a problem what http.ServeContent says in its own words.

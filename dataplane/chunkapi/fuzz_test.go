@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -116,8 +118,9 @@ func FuzzCreate(f *testing.F) {
 	})
 }
 
-// FuzzHandler: no request panics, gets 500 or an error that is no problem, or
-// changes a session unless it is a valid chunk, a completion or an abort.
+// FuzzHandler: no request panics, gets 500 or an error that is no problem of the
+// table, changes a session unless it is a valid chunk, a completion or an abort,
+// or changes bytes that are held.
 func FuzzHandler(f *testing.F) {
 	session0, one := base("obj"), base("obj")+"/chunks/1"
 	for _, seed := range []struct{ method, target, headers, body string }{
@@ -182,9 +185,10 @@ func FuzzHandler(f *testing.F) {
 			t.Errorf("500: %s", recorder.Body)
 		}
 		if code >= 300 && code != http.StatusNotModified {
-			if recorder.Header().Get("Content-Type") != "application/problem+json" {
-				t.Errorf("%d %s: %s", code, recorder.Header().Get("Content-Type"), recorder.Body)
-			}
+			wantKind(t, recorder)
+		}
+		if before.State == session.Open && after.State == session.Open {
+			wantHeld(t, w, after.ID)
 		}
 		if before.State == after.State && before.HeldChunks == after.HeldChunks {
 			return
@@ -207,4 +211,23 @@ func FuzzHandler(f *testing.F) {
 			fresh()
 		}
 	})
+}
+
+// wantHeld wants the first chunk of the session as it was sent, and the rest of
+// the volume without anything that no session put there.
+func wantHeld(t *testing.T, w *world, id session.ID) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(w.root, ".slipway", string(id), "data"))
+	if err != nil || len(b) != 10 || string(b[:4]) != "0123" {
+		t.Errorf("the bytes that are held are %q, %v", b, err)
+	}
+	entries, err := os.ReadDir(w.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != ".slipway" && e.Name() != "models" {
+			t.Errorf("on the volume is %s", e.Name())
+		}
+	}
 }

@@ -664,6 +664,31 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// TestNoContentCodingIsHidden behind an empty field that comes first.
+func TestNoContentCodingIsHidden(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{})
+	abc(w)
+	for _, a := range []answer{
+		w.put("abc", 0, []byte("0123"), "Content-Encoding", "", "Content-Encoding", "gzip"),
+		w.post(strings.NewReader("{}"), "Content-Encoding", "", "Content-Encoding", "gzip"),
+	} {
+		if p := a.want(t, http.StatusUnsupportedMediaType).problem(t); p.Code != CodeUnsupportedEncoding {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
+// TestNothingGoesPastTheHandler: net/http would answer OPTIONS * itself.
+func TestNothingGoesPastTheHandler(t *testing.T) {
+	t.Parallel()
+	c := newWorld(t, options{}).dial()
+	c.send(http.MethodOptions, "*", -1, nil)
+	if p := c.receive(http.MethodOptions).want(t, http.StatusNotFound).problem(t); p.Code != CodeNotFound {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestRequestID(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, options{})

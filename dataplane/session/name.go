@@ -17,7 +17,9 @@ const (
 // CheckName returns nil for a name that may be published under: a relative
 // slash-separated path of valid UTF-8, at most MaxName bytes, each element at
 // most MaxNameElement bytes and none empty, '.' or '..', without backslash and
-// control characters, and not below ReservedElement. Otherwise ErrUnusableName.
+// control characters, and not below ReservedElement, in whatever case. Otherwise
+// ErrUnusableName. Two names that differ by case or by Unicode normalisation
+// only are two names; whether they are also two files is up to the volume.
 func CheckName(name string) error {
 	refuse := func(why string) error { return fmt.Errorf("%w: %q %s", ErrUnusableName, name, why) }
 	switch {
@@ -42,7 +44,8 @@ func CheckName(name string) error {
 			return refuse(fmt.Sprintf("has an element of more than %d bytes", MaxNameElement))
 		}
 	}
-	if elements[0] == ReservedElement {
+	// A filesystem that ignores case takes it for the directory of that name.
+	if strings.EqualFold(elements[0], ReservedElement) {
 		return refuse("is reserved")
 	}
 	return nil

@@ -61,6 +61,9 @@ func TestCheckName(t *testing.T) {
 		"with space/ü/日本",
 		"deep/.slipway",
 		".slipwayed",
+		"deep/.SLIPWAY/a",
+		"caf\u00e9",
+		"cafe\u0301",
 		long,
 		strings.Repeat(long+"/", 3) + long[:session.MaxNameElement],
 		`"quoted"`,
@@ -84,6 +87,9 @@ func TestCheckName(t *testing.T) {
 		{"a/./b", "dot between"},
 		{".slipway", "reserved"},
 		{".slipway/a", "below what is reserved"},
+		{".Slipway/a", "reserved by another case"},
+		{".SLIPWAY", "reserved in capitals"},
+		{".\u017flipway/a", "reserved where the long s folds to s"},
 		{`a\b`, "backslash"},
 		{"a\x00b", "NUL"},
 		{"a\nb", "newline"},
@@ -101,7 +107,7 @@ func TestCheckName(t *testing.T) {
 }
 
 func FuzzCheckName(f *testing.F) {
-	for _, seed := range []string{"a", "../a", "a/b", ".slipway/x", "a//b", "\xff", strings.Repeat("x", 2000)} {
+	for _, seed := range []string{"a", "../a", "a/b", ".slipway/x", "a//b", "\xff", ".SLIPWAY/x", ".\u017flipway/x", "%2e%2e/a", "..%2fa", `..\a`, "cafe\u0301", strings.Repeat("x", 2000)} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
@@ -109,7 +115,7 @@ func FuzzCheckName(f *testing.F) {
 			return
 		}
 		for i, e := range strings.Split(name, "/") {
-			if e == "" || e == "." || e == ".." || len(e) > 255 || (i == 0 && e == ".slipway") {
+			if e == "" || e == "." || e == ".." || len(e) > 255 || (i == 0 && strings.ToLower(strings.ToUpper(e)) == ".slipway") {
 				t.Errorf("%q can't be used because of its element %q", name, e)
 			}
 		}

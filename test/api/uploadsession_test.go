@@ -58,6 +58,7 @@ func TestUploadSessionSpec(t *testing.T) {
 		{name: "a key with a DEL", path: "key", value: "a\x7fb", words: "control character"},
 		{name: "a key with a backslash", path: "key", value: `a\b`, words: "backslash"},
 		{name: "a key that is reserved", path: "key", value: ".slipway/x", words: "'.slipway' is reserved"},
+		{name: "a key that is reserved by another case", path: "key", value: ".Slipway/x", words: "'.slipway' is reserved"},
 		{name: "a key that looks reserved further down", path: "key", value: "a/.slipway"},
 		{name: "the longest element", path: "key", value: strings.Repeat("a", 255)},
 		{name: "an element that is too long", path: "key", value: strings.Repeat("a", 256), words: "each element must be at most 255 bytes"},

@@ -34,7 +34,7 @@ func (s *Sink) OpenObject(ctx context.Context, name string) (session.Object, err
 }
 
 func (s *Sink) openObject(name string) (*object, error) {
-	in, base, err := parent(s.root, name, nil)
+	in, base, err := s.parent(name, nil)
 	if err != nil {
 		return nil, err
 	}

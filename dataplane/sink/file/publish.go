@@ -28,7 +28,8 @@ const (
 // to it over the name. Parents are directories on the volume: missing ones are
 // made, and stay when the publication fails after that. A symbolic link is
 // never followed: a parent that is one makes the name unusable, and one under
-// the name itself is something under the name.
+// the name itself is something under the name. What somebody else put in the
+// place of the staged data is not published.
 //
 // The object has mode 0644 and the attributes as extended attributes
 // user.slipway.*; those that the filesystem can't keep are left out.
@@ -41,16 +42,37 @@ func (s *Sink) Publish(ctx context.Context, id session.ID, name string, replace 
 	}
 	defer s.guards.lock(id)()
 
-	return nameFailure(fmt.Sprintf("publish session %s as %s", id, name), s.publish(id, name, replace, attributes))
+	doing := fmt.Sprintf("publish session %s as %s", id, name)
+	// Once a sync of names failed, this session's or another's, there is no going on: they may
+	// share a parent that is not durable.
+	if err := s.namesFailed(); err != nil {
+		return failure(doing, err)
+	}
+	h, err := s.open(id)
+	if err != nil {
+		return failure(doing, err) // whatever it is, it is not the name
+	}
+	defer s.handles.giveBack(h)
+	if err := s.mayPublish(h); err != nil {
+		return failure(doing, err)
+	}
+	return nameFailure(doing, s.remember(s.publish(h, name, replace, attributes)))
 }
 
-// publish does not go on with names once a sync of such failed, its own or
-// another session's: they may share a parent that is not durable.
-func (s *Sink) publish(id session.ID, name string, replace bool, attributes map[string]string) error {
-	if err := s.namesFailed(); err != nil {
+// errNotAsStaged means that somebody else put something else in the place of
+// bytes that are staged, or took them away.
+var errNotAsStaged = errors.New("what is staged was replaced or removed by somebody else")
+
+// mayPublish returns nil where what was staged is as it was.
+func (s *Sink) mayPublish(h *handle) error {
+	if err := s.failed(h.id); err != nil {
 		return err
 	}
-	return s.remember(s.publishUnder(id, name, replace, attributes))
+	err := stillNamed(h.dir, dataName, h.data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %v", errNotAsStaged, err) //nolint:errorlint // the cause would mean ErrNotFound
+	}
+	return err
 }
 
 // remember keeps the first failure of a sync of public names.
@@ -61,15 +83,7 @@ func (s *Sink) remember(err error) error {
 	return err
 }
 
-func (s *Sink) publishUnder(id session.ID, name string, replace bool, attributes map[string]string) error {
-	h, err := s.open(id)
-	if err != nil {
-		return err
-	}
-	defer s.handles.giveBack(h)
-	if err := s.failed(id); err != nil {
-		return err
-	}
+func (s *Sink) publish(h *handle, name string, replace bool, attributes map[string]string) error {
 	for attempt := 1; ; attempt++ {
 		err := s.place(h, name, replace, attributes)
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -85,7 +99,7 @@ func (s *Sink) publishUnder(id session.ID, name string, replace bool, attributes
 // are durable already; what else is known of the file, and the name, are made
 // so together, in either order: whoever finds the name after a crash publishes again.
 func (s *Sink) place(h *handle, name string, replace bool, attributes map[string]string) error {
-	into, base, err := parent(s.root, name, s.makeParent)
+	into, base, err := s.parent(name, s.makeParent)
 	if err != nil {
 		return err
 	}
@@ -191,7 +205,7 @@ func (s *Sink) published(id session.ID, name string) (bool, error) {
 		return false, err
 	}
 	defer s.handles.giveBack(h)
-	into, base, err := parent(s.root, name, nil)
+	into, base, err := s.parent(name, nil)
 	if isNoParent(err) {
 		return false, nil
 	}
@@ -215,7 +229,7 @@ func (s *Sink) Lookup(ctx context.Context, name string) error {
 }
 
 func (s *Sink) lookup(name string) error {
-	into, base, err := parent(s.root, name, nil)
+	into, base, err := s.parent(name, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -252,5 +266,5 @@ func occupied(dir *os.Root, element string) error {
 
 // isNoParent reports whether there can be nothing under a name because of what is above it.
 func isNoParent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, session.ErrUnusableName)
 }

@@ -2,6 +2,7 @@ package file
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
 // errNotRegular means that something else is where a regular file should be.
@@ -59,12 +62,13 @@ func openRegular(dir *os.Root, element string, flag int) (*os.File, fs.FileInfo,
 		if !before.Mode().IsRegular() {
 			break
 		}
-		f, err := dir.OpenFile(element, flag, 0)
+		// Of a pipe that took its place meanwhile nobody may ever open the other end.
+		f, err := dir.OpenFile(element, flag|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, nil, err
 		}
 		after, err := f.Stat()
-		if err == nil && os.SameFile(before, after) {
+		if err == nil && after.Mode().IsRegular() && os.SameFile(before, after) {
 			return f, after, nil
 		}
 		release(f)
@@ -103,8 +107,12 @@ func stillNamed(dir *os.Root, element string, f *os.File) error {
 
 // parent opens the directory that holds a name, or would hold it. Each element
 // above is first passed to before, when that is given, with the directory it is in.
-func parent(volume *os.Root, name string, before func(dir *os.Root, element string) error) (dir *os.Root, base string, err error) {
-	dir, err = volume.OpenRoot(".")
+//
+// ErrUnusableName where one of them is the staging directory under another
+// name: a filesystem that ignores case, normalises Unicode or drops characters
+// has such, and so has one that is mounted on itself.
+func (s *Sink) parent(name string, before func(dir *os.Root, element string) error) (dir *os.Root, base string, err error) {
+	dir, err = s.root.OpenRoot(".")
 	if err != nil {
 		return nil, "", err
 	}
@@ -118,7 +126,7 @@ func parent(volume *os.Root, name string, before func(dir *os.Root, element stri
 			err = before(dir, element)
 		}
 		if err == nil {
-			next, err = enter(dir, element)
+			next, err = s.enterPublic(dir, element)
 		}
 		release(dir)
 		if err != nil {
@@ -127,6 +135,34 @@ func parent(volume *os.Root, name string, before func(dir *os.Root, element stri
 		dir = next
 	}
 	return dir, base, nil
+}
+
+// enterPublic is enter, but not into the staging directory.
+func (s *Sink) enterPublic(dir *os.Root, element string) (*os.Root, error) {
+	sub, err := enter(dir, element)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.notStaging(sub); err != nil {
+		release(sub)
+		return nil, err
+	}
+	return sub, nil
+}
+
+func (s *Sink) notStaging(dir *os.Root) error {
+	public, err := dir.Stat(".")
+	if err != nil {
+		return err
+	}
+	staging, err := s.staging.Stat(".")
+	if err != nil {
+		return err
+	}
+	if os.SameFile(public, staging) {
+		return fmt.Errorf("%w: a directory above it is reserved", session.ErrUnusableName)
+	}
+	return nil
 }
 
 // release closes what was only read or is durable already, so that an error says nothing.

@@ -62,7 +62,7 @@ func (s *Sink) Withdraw(ctx context.Context, name, identity string) (bool, error
 }
 
 func (s *Sink) withdraw(name, identity string) (bool, error) {
-	in, base, err := parent(s.root, name, nil)
+	in, base, err := s.parent(name, nil)
 	if isNoParent(err) {
 		return false, s.syncAbove(name)
 	}
@@ -81,7 +81,7 @@ func (s *Sink) withdraw(name, identity string) (bool, error) {
 // syncAbove makes durable that there is no directory for a name: an object in
 // it may have been removed by a call that was cut short.
 func (s *Sink) syncAbove(name string) error {
-	in, _, err := parent(s.root, name, func(dir *os.Root, _ string) error {
+	in, _, err := s.parent(name, func(dir *os.Root, _ string) error {
 		return s.durable.do(func() error { return syncDirectory(dir) })
 	})
 	if isNoParent(err) {
