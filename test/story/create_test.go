@@ -39,7 +39,7 @@ func (t *teller) createOnce(ctx context.Context, key, spec string) (*created, er
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Idempotency-Key", `"`+key+`"`)
 	c := &created{}
-	c.code, err = call(request, c, http.StatusCreated, http.StatusOK)
+	c.code, err = t.caller.call(request, c, http.StatusCreated, http.StatusOK)
 	return c, err
 }
 
@@ -57,14 +57,6 @@ func TestCreateOverHTTP(t *testing.T) {
 }
 
 func createOverHTTP(ctx context.Context, t *teller) error {
-	for _, args := range [][]string{
-		{"apply", "--filename", filepath.Join(t.Root, "config", "samples", "uploads_v1alpha1_uploadstore.yaml")},
-		{"wait", "--for=condition=Ready", "upst/" + storeName, "--timeout=30s"},
-	} {
-		if _, err := t.show(ctx, args...); err != nil {
-			return err
-		}
-	}
 	first, err := t.createAndCrash(ctx)
 	if err != nil {
 		return err
@@ -96,7 +88,7 @@ func createOverHTTP(ctx context.Context, t *teller) error {
 		return fmt.Errorf("another spec with the key: %w", err)
 	}
 	owner, err := t.kubectl(ctx, "get", "upl", made.Name, "-o", "jsonpath={.spec.owner}")
-	if err == nil && owner != "system:anonymous" {
+	if err == nil && owner != "system:serviceaccount:"+namespace+":"+uploaderName {
 		err = fmt.Errorf("the owner is %q", owner)
 	}
 	return err

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// refusals shows three things that Slipway does not do: take bytes that are
+// refusals shows four things that Slipway does not do: let strangers in, take bytes that are
 // not what they should be, mix the bytes of two chunks, and write over an object.
 func (t *teller) refusals(ctx context.Context) error {
-	t.say("Three refusals")
+	t.say("Four refusals")
 	if err := t.applySession(ctx, "refused", "refused/file", "sha256:"+strings.Repeat("0", 64), 2*t.ChunkSize); err != nil {
 		return err
 	}
@@ -22,6 +22,11 @@ func (t *teller) refusals(ctx context.Context) error {
 	chunk := bytes.Repeat([]byte("slipway "), int(t.ChunkSize)/8)
 	other := bytes.Repeat([]byte("SLIPWAY "), int(t.ChunkSize)/8)
 
+	stranger := t.uploader("refused", nil)
+	stranger.token = ""
+	if err := t.expect("a chunk from somebody without a token", stranger.putBytes(ctx, 0, chunk), 401, "unauthenticated"); err != nil {
+		return err
+	}
 	wrong := u.putChunk(ctx, 0, bytes.NewReader(chunk), int64(len(chunk)), make([]byte, 32))
 	if err := t.expect("a chunk whose bytes do not have its digest", wrong, 422, "digest-mismatch"); err != nil {
 		return err

@@ -23,6 +23,7 @@ const (
 	replicaName      = "models-0"
 	managerAccount   = "system:serviceaccount:slipway-system:slipway-manager"
 	dataplaneAccount = "system:serviceaccount:default:slipway-dataplane"
+	uploaderRole     = "slipway-uploader"
 )
 
 // stack is the running processes and where they keep things.
@@ -33,13 +34,15 @@ type stack struct {
 	manager   *process
 	dataplane *process
 	endpoint  string // of the dataplane
+	caller    caller // the user who uploads
 }
 
 // volume is the folder that stands for the mounted claim.
 func (s *stack) volume() string { return filepath.Join(s.dir, "volume") }
 
-// startStack brings everything up. bin holds the manager and the dataplane.
-// The two run with the rights that config/ gives them and no others.
+// startStack brings everything up, with a store. bin holds the manager and the dataplane.
+// The two run with the rights that config/ gives them and no others, and so does
+// the user who uploads.
 func startStack(ctx context.Context, root, bin string, say func(format string, args ...any)) (_ *stack, err error) {
 	s := &stack{root: root}
 	if s.dir, err = os.MkdirTemp("", "slipway-story-"); err != nil {
@@ -66,11 +69,22 @@ func startStack(ctx context.Context, root, bin string, say func(format string, a
 			return nil, fmt.Errorf("%w\n%s", err, out)
 		}
 	}
-	say("Starting the manager and the dataplane, each a process on loopback")
+	say("Starting the manager, and applying a store, for which it makes certificates and keys")
 	if err := s.startManager(ctx, bin); err != nil {
 		return nil, err
 	}
+	store := filepath.Join(root, "config", "samples", "uploads_v1alpha1_uploadstore.yaml")
+	if out, err := s.kubectl(ctx, "apply", "--filename", store); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, out)
+	}
+	if err := s.mountKeys(ctx); err != nil {
+		return nil, err
+	}
+	say("Starting the dataplane, and making a ServiceAccount that may upload")
 	if err := s.startDataplane(ctx, bin); err != nil {
+		return nil, err
+	}
+	if err := s.addUploader(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -109,14 +123,14 @@ func (s *stack) startDataplane(ctx context.Context, bin string) error {
 	if err != nil {
 		return err
 	}
-	s.endpoint = fmt.Sprintf("http://127.0.0.1:%d", listen)
+	s.endpoint = fmt.Sprintf("https://127.0.0.1:%d", listen)
 	s.dataplane = &process{
 		name: "dataplane", binary: filepath.Join(bin, "dataplane"), logFile: filepath.Join(s.dir, "dataplane.log"),
 		args: []string{
 			"--kubeconfig", config, "--root", s.volume(),
 			"--namespace", namespace, "--store", storeName, "--replica", replicaName,
 			fmt.Sprintf("--listen=127.0.0.1:%d", listen), fmt.Sprintf("--health-address=127.0.0.1:%d", health),
-			"--insecure-no-auth",
+			"--tls-dir", s.keys(), "--ticket-keys", filepath.Join(s.keys(), "tickets"),
 		},
 		ready: fmt.Sprintf("http://127.0.0.1:%d/readyz", health),
 	}

@@ -166,8 +166,9 @@ spec:
 
 func (t *teller) uploader(session string, stored func(int, int64)) *uploader {
 	return &uploader{
-		base: fmt.Sprintf("%s/v1/namespaces/%s/uploadsessions/%s", t.endpoint, namespace, session),
-		file: t.file, stored: stored,
+		caller: t.caller,
+		base:   fmt.Sprintf("%s/v1/namespaces/%s/uploadsessions/%s", t.endpoint, namespace, session),
+		file:   t.file, stored: stored,
 	}
 }
 
@@ -319,13 +320,14 @@ func (t *teller) playground() {
   metadata: {name: mine}
   spec: {storeRef: {name: %s}, key: mine/file, sizeBytes: $(stat -c %%s FILE), chunkSizeBytes: 67108864}
   YAML
-  curl -T FILE %s/mine/chunks/0
-  curl %s/mine
+  send="curl --cacert %s --oauth2-bearer $(kubectl create token %s --audience=%s)"
+  $send -T FILE %s/mine/chunks/0
+  $send %s/mine
   kubectl describe upl mine
 
   Volume: %s
   Logs:   %s, %s
-`, t.kubeconfig(), t.plane.Assets, storeName, base, base, t.volume(), t.manager.logFile, t.dataplane.logFile)
+`, t.kubeconfig(), t.plane.Assets, storeName, t.caFile(), uploaderName, audience, base, base, t.volume(), t.manager.logFile, t.dataplane.logFile)
 }
 
 // base is the name of the file.

@@ -40,7 +40,7 @@ func TestStory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"every acknowledged one among them", "422 digest-mismatch", "409 chunk-conflict", "409 key-exists", "KeyExists", "Published",
+		"every acknowledged one among them", "401 unauthenticated", "422 digest-mismatch", "409 chunk-conflict", "409 key-exists", "KeyExists", "Published",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the story does not say %q", want)

@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -23,6 +21,7 @@ const parallel = 8
 // uploader sends a file's chunks to one session, in random order and in
 // parallel, and knows nothing but the protocol.
 type uploader struct {
+	caller
 	base string // URL of the session
 	file *os.File
 	// stored is called after each chunk that the dataplane acknowledged, from many goroutines.
@@ -142,7 +141,7 @@ func (u *uploader) putChunk(ctx context.Context, index int, body io.Reader, leng
 	}
 	request.ContentLength = length
 	request.Header.Set("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":")
-	_, err = call(request, nil, http.StatusCreated, http.StatusOK)
+	_, err = u.call(request, nil, http.StatusCreated, http.StatusOK)
 	return err
 }
 
@@ -159,7 +158,7 @@ func (u *uploader) status(ctx context.Context) (*status, error) {
 		return nil, err
 	}
 	st := &status{}
-	_, err = call(request, st, http.StatusOK)
+	_, err = u.call(request, st, http.StatusOK)
 	return st, err
 }
 
@@ -171,7 +170,7 @@ func (u *uploader) complete(ctx context.Context) (*status, error) {
 			return nil, err
 		}
 		st := &status{}
-		code, err := call(request, st, http.StatusOK, http.StatusAccepted)
+		code, err := u.call(request, st, http.StatusOK, http.StatusAccepted)
 		if err != nil || code == http.StatusOK {
 			return st, err
 		}
@@ -181,30 +180,4 @@ func (u *uploader) complete(ctx context.Context) (*status, error) {
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// call makes the request and reads a reply with one of the wanted codes into
-// into; any other comes back as a *problem.
-func call(request *http.Request, into any, want ...int) (int, error) {
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	body, err := io.ReadAll(response.Body)
-	if err := errors.Join(err, response.Body.Close()); err != nil {
-		return 0, err
-	}
-	for _, code := range want {
-		if response.StatusCode == code {
-			if into == nil {
-				return code, nil
-			}
-			return code, json.Unmarshal(body, into)
-		}
-	}
-	p := &problem{Status: response.StatusCode}
-	if err := json.Unmarshal(body, p); err != nil {
-		return 0, fmt.Errorf("%s with a body that is no problem: %q", response.Status, body)
-	}
-	return 0, p
 }
