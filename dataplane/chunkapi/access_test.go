@@ -102,7 +102,8 @@ func TestADeniedCallerLearnsNothing(t *testing.T) {
 					headers = []string{"X-User", user}
 				}
 				a := w.do(method, path, strings.NewReader("0123"), append(headers, "X-Request-Id", "1")...)
-				if a.Header.Del("Date"); a.StatusCode != status {
+				a.Header.Del("Date")
+				if a.StatusCode != status {
 					t.Errorf("%s as %q: status %d, want %d", line, user, a.StatusCode, status)
 				}
 				return a

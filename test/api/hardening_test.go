@@ -38,7 +38,7 @@ func TestPodsAreRestricted(t *testing.T) {
 	for _, pod := range pods {
 		// There are no ServiceAccounts and claims here; whether they exist is not the question.
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: pod.Spec.ServiceAccountName, Namespace: w.namespace}}
-		if err := w.Create(t.Context(), account); client.IgnoreAlreadyExists(err) != nil {
+		if err := client.IgnoreAlreadyExists(w.Create(t.Context(), account)); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.Create(t.Context(), pod.DeepCopy(), client.DryRunAll); err != nil {
