@@ -83,7 +83,7 @@ func TestPlan(t *testing.T) {
 			name:   "a report without an endpoint is named",
 			leases: []coordinationv1.Lease{lease("models-0", 0, without(v1alpha1.EndpointAnnotation))},
 			want: expected{
-				ready: "False InvalidReport", says: `annotation uploads.slipway.dev/endpoint of Lease "slipway-models-0" is "", which is not a URL`,
+				ready: "False InvalidReport", says: `annotation uploads.slipway.dev/endpoint of Lease "slipway-models-0" is "", which is not an HTTP URL`,
 				capacity: -1, available: -1, again: 15 * time.Second,
 			},
 		},

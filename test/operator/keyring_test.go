@@ -115,9 +115,9 @@ var _ = Describe("The keys and certificates of a namespace", func() {
 			read.Add(leaders)
 			ended := make(chan ctrl.Result, leaders)
 			for range leaders {
+				leader := newKeyring(w)
 				go func() {
 					defer GinkgoRecover()
-					leader := newKeyring(w)
 					leader.Client = &together{Client: operator, read: &read}
 					result, err := leader.Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace}})
 					Expect(err).NotTo(HaveOccurred())
