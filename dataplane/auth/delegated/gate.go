@@ -27,9 +27,8 @@ import (
 // DefaultAudience is what a token must have been issued for.
 const DefaultAudience = "uploads.slipway.dev"
 
-// CacheTTL is for how long an answer of the API server holds. What is revoked is
-// let in for twice as long at most: a token and a permission are asked for
-// one after the other.
+// CacheTTL is for how long an answer of the API server holds, and with it what is revoked. The
+// API server itself remembers a token for 10 seconds more.
 const CacheTTL = 10 * time.Second
 
 const (
