@@ -147,7 +147,7 @@ func (u Usages) all() []named {
 }
 
 func milliseconds(seconds float64) string {
-	return (time.Duration(seconds * float64(time.Second))).Round(time.Millisecond).String()
+	return time.Duration(seconds * float64(time.Second)).Round(time.Millisecond).String()
 }
 
 func (r *Results) method() string {

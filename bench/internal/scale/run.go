@@ -256,8 +256,11 @@ func (r *run) use(into *Usages) error {
 		of   func() (proc.Usage, error)
 		into *Usage
 	}{
-		{r.operator.usage, &into.Operator}, {r.dataplane.usage, &into.Dataplane},
-		{r.apiserver, &into.APIServer}, {r.etcd, &into.Etcd}, {client, &into.Client},
+		{r.operator.usage, &into.Operator},
+		{r.dataplane.usage, &into.Dataplane},
+		{r.apiserver, &into.APIServer},
+		{r.etcd, &into.Etcd},
+		{client, &into.Client},
 	} {
 		used, err := one.of()
 		if err != nil {

@@ -179,7 +179,7 @@ func TestGate(t *testing.T) {
 	t.Run("a deleted account", func(t *testing.T) {
 		c.must(c.admin.CoreV1().ServiceAccounts("default").Delete(t.Context(), "uploader", metav1.DeleteOptions{}))
 		deadline := time.Now().Add(2 * time.Minute) // for a slow machine; it is over after CacheTTL
-		for { // the API server's own cache is behind for a moment
+		for {                                       // the API server's own cache is behind for a moment
 			_, err := c.gate(nil).Authenticate(with(t.Context(), "Bearer "+good))
 			if errors.Is(err, auth.ErrUnauthenticated) {
 				break
