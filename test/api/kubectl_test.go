@@ -53,7 +53,7 @@ func TestKubectlGet(t *testing.T) {
 	if strings.Join(row[:len(want)], " ") != strings.Join(want, " ") {
 		t.Errorf("kubectl get upl shows %v, want %v", row, want)
 	}
-	if got := columns(w.kubectl("get", "upst")); strings.Join(got, " ") != "NAME CLAIM READY ENDPOINT AVAILABLE RESERVED AGE" {
+	if got := columns(w.kubectl("get", "upst")); strings.Join(got, " ") != "NAME CLAIM READY REASON ENDPOINT AVAILABLE RESERVED AGE" {
 		t.Errorf("kubectl get upst has columns %v", got)
 	}
 	if out := w.kubectl("get", "slipway", "--output=name"); !strings.Contains(out, "uploadsession") ||

@@ -18,10 +18,12 @@ type room struct {
 var house = []room{
 	// The API: nothing but types, constants and generated code.
 	{path: "api/v1alpha1", libraries: []string{
+		"k8s.io/api/core/v1", // what Kubernetes itself lets one say of a Pod
 		"k8s.io/apimachinery",
 		"sigs.k8s.io/controller-runtime/pkg/scheme",
 	}},
 	{path: "api/applyconfiguration/...", rooms: []string{"api/v1alpha1"}, libraries: []string{
+		"k8s.io/api/core/v1",
 		"k8s.io/apimachinery",
 		"k8s.io/client-go/applyconfigurations",
 		"sigs.k8s.io/structured-merge-diff/v6",
