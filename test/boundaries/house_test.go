@@ -35,7 +35,14 @@ var house = []room{
 	{path: "controllers/keyring", rooms: []string{"api/..."}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
-	{path: "controllers/uploadstore", rooms: operator, libraries: kubernetes},
+	{path: "controllers/uploadstore", rooms: slices.Concat(operator, []string{"controllers/managed"}), libraries: kubernetes},
+	// What a Managed store consists of: pure.
+	{path: "controllers/managed", rooms: []string{"api/..."}, libraries: []string{
+		"k8s.io/api",
+		"k8s.io/apimachinery",
+		"k8s.io/utils/ptr",
+		"sigs.k8s.io/controller-runtime/pkg/client",
+	}},
 	{path: "controllers/admission", rooms: []string{"api/..."}, libraries: []string{"k8s.io/apimachinery", "k8s.io/utils/ptr"}},
 	{path: "controllers/conditions", rooms: []string{"api/..."}, libraries: []string{
 		"k8s.io/apimachinery",
