@@ -27,7 +27,7 @@ func (w world) kubectl(args ...string) string {
 func TestSamplesApplyAsTheyAre(t *testing.T) {
 	w := newWorld(t)
 	out := w.kubectl("apply", "--kustomize", "../../config/samples")
-	for _, want := range []string{"uploadstore.uploads.slipway.dev/models created", "uploadsession.uploads.slipway.dev/tokenizer created", "uploadquota.uploads.slipway.dev/team created"} {
+	for _, want := range []string{"uploadstore.uploads.slipway.dev/models created", "uploadsession.uploads.slipway.dev/tokenizer created", "uploadquota.uploads.slipway.dev/team created", "persistentvolumeclaim/models created"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("kubectl apply says %q, want %q", out, want)
 		}
