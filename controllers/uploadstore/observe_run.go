@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -114,6 +115,7 @@ func (r *Reconciler) observePods(ctx context.Context, o *observation) error {
 	if err := r.Client.List(ctx, &pods, client.InNamespace(o.store.Namespace), ofStore); err != nil {
 		return fmt.Errorf("list the Pods of the store: %w", err)
 	}
+	pods.Items = slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !metav1.IsControlledBy(&p, o.run.set) })
 	ordinal := func(p corev1.Pod) int32 { n, _ := admission.Ordinal(o.store.Name, p.Name); return n }
 	o.run.pods = slices.SortedFunc(slices.Values(pods.Items), func(a, b corev1.Pod) int {
 		return cmp.Or(cmp.Compare(ordinal(a), ordinal(b)), cmp.Compare(a.Name, b.Name))

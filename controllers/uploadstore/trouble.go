@@ -102,11 +102,15 @@ func podRefused(o observation) *trouble {
 	return &trouble{v1alpha1.ReasonPodRefused, "A Pod of the store is not let in: " + sentence(said.message)}
 }
 
-// ofPods asks a rule about each Pod in turn.
+// ofPods asks a rule about each Pod in turn, but for those that are on their way out.
 func ofPods(rule func(observation, *corev1.Pod) *trouble) func(observation) *trouble {
 	return func(o observation) *trouble {
 		for i := range o.run.pods {
-			if t := rule(o, &o.run.pods[i]); t != nil {
+			pod := &o.run.pods[i]
+			if !pod.DeletionTimestamp.IsZero() {
+				continue
+			}
+			if t := rule(o, pod); t != nil {
 				return t
 			}
 		}
@@ -155,8 +159,8 @@ func dataplaneFailing(_ observation, pod *corev1.Pod) *trouble {
 	if ended.Message != "" {
 		words = "its last words: " + sentence(tail(ended.Message))
 	}
-	return &trouble{v1alpha1.ReasonDataplaneFailing, fmt.Sprintf("The dataplane in Pod %q has ended with exit code %d (%s) and was restarted %d times; %s",
-		pod.Name, ended.ExitCode, cmp.Or(ended.Reason, "Error"), s.RestartCount, words)}
+	return &trouble{v1alpha1.ReasonDataplaneFailing, fmt.Sprintf("The dataplane in Pod %q has ended with exit code %d (%s, %s); %s",
+		pod.Name, ended.ExitCode, cmp.Or(ended.Reason, "Error"), counted(int(s.RestartCount), "restart"), words)}
 }
 
 // podBeingSetUp tells what the kubelet last complained of.
