@@ -27,6 +27,7 @@ type options struct {
 	leaderElect             bool
 	leaderElectionNamespace string
 	logLevel                slog.Level
+	webhook                 webhookOptions
 }
 
 func main() {
@@ -38,6 +39,7 @@ func main() {
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
+	o.webhook.register(flag.CommandLine)
 	flag.Parse()
 
 	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel})
@@ -75,6 +77,9 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("create the manager: %w", err)
 	}
 	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace); err != nil {
+		return err
+	}
+	if err := o.webhook.setup(mgr); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
