@@ -331,7 +331,9 @@ func TestWhatIsRefused(t *testing.T) {
 		},
 		{
 			name: "a port that is taken", store: store(), says: []string{`container "main" has port 8443`, "8091"},
-			change: func(p *corev1.Pod) { p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8443, Protocol: "TCP"}} },
+			change: func(p *corev1.Pod) {
+				p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 8443, Protocol: "TCP"}}
+			},
 		},
 		{
 			name: "a port that another sidecar has", store: store(), says: []string{`container "side" has port 8091`},
