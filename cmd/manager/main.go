@@ -26,6 +26,7 @@ type options struct {
 	healthAddress           string
 	leaderElect             bool
 	leaderElectionNamespace string
+	dataplaneImage          string
 	logLevel                slog.Level
 	webhook                 webhookOptions
 }
@@ -38,6 +39,7 @@ func main() {
 	flag.BoolVar(&o.leaderElect, "leader-elect", true, "let only the leader work, so that several managers can run")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
+	flag.StringVar(&o.dataplaneImage, "dataplane-image", "slipway-dataplane:dev", "the image of the dataplane, as the webhook injects it")
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
 	o.webhook.register(flag.CommandLine)
 	flag.Parse()
@@ -79,7 +81,7 @@ func run(ctx context.Context, o options) error {
 	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace); err != nil {
 		return err
 	}
-	if err := o.webhook.setup(mgr); err != nil {
+	if err := o.webhook.setup(mgr, o.dataplaneImage); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -17,25 +17,23 @@ const ownNamespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespac
 
 // webhookOptions are the flags of the webhook that injects sidecars.
 type webhookOptions struct {
-	port           int
-	namespace      string
-	dataplaneImage string
+	port      int
+	namespace string
 }
 
 func (o *webhookOptions) register(flags *flag.FlagSet) {
 	flags.IntVar(&o.port, "webhook-port", 0, "where the webhook that adds the dataplane to labelled Pods is served; 0 for nowhere")
 	flags.StringVar(&o.namespace, "webhook-namespace", "",
 		"where the Service and the Secret of the webhook are; the manager's own namespace when empty, which only a Pod has")
-	flags.StringVar(&o.dataplaneImage, "dataplane-image", "", "the image of the dataplanes that the operator starts or injects")
 }
 
-// setup serves the webhook, if it is asked for.
-func (o *webhookOptions) setup(mgr ctrl.Manager) error {
+// setup serves the webhook, if it is asked for, to inject the image.
+func (o *webhookOptions) setup(mgr ctrl.Manager, image string) error {
 	if o.port == 0 {
 		return nil
 	}
-	if o.dataplaneImage == "" {
-		return fmt.Errorf("--dataplane-image is missing: --webhook-port is %d, and the webhook needs an image to inject", o.port)
+	if image == "" {
+		return fmt.Errorf("--dataplane-image is empty: --webhook-port is %d, and the webhook needs an image to inject", o.port)
 	}
 	if o.namespace == "" {
 		own, err := os.ReadFile(ownNamespaceFile)
@@ -45,6 +43,6 @@ func (o *webhookOptions) setup(mgr ctrl.Manager) error {
 		o.namespace = strings.TrimSpace(string(own))
 	}
 	return controllers.SetupWebhook(mgr, clock.RealClock{}, controllers.WebhookOptions{
-		Port: o.port, Namespace: o.namespace, DataplaneImage: o.dataplaneImage,
+		Port: o.port, Namespace: o.namespace, DataplaneImage: image,
 	})
 }

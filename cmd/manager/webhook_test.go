@@ -8,14 +8,14 @@ import (
 
 func TestWebhookFlags(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		args []string
-		says string
+		name  string
+		args  []string
+		image string
+		says  string
 	}{
-		{name: "no webhook", args: nil},
-		{name: "an image and no webhook", args: []string{"--dataplane-image=a"}},
-		{name: "nothing to inject", args: []string{"--webhook-port=9443"}, says: "--dataplane-image is missing"},
-		{name: "not a Pod", args: []string{"--webhook-port=9443", "--dataplane-image=a"}, says: "--webhook-namespace is missing"},
+		{name: "no webhook", image: "a"},
+		{name: "nothing to inject", args: []string{"--webhook-port=9443"}, says: "--dataplane-image is empty"},
+		{name: "not a Pod", args: []string{"--webhook-port=9443"}, image: "a", says: "--webhook-namespace is missing"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var o webhookOptions
@@ -25,7 +25,7 @@ func TestWebhookFlags(t *testing.T) {
 				t.Fatal(err)
 			}
 			// What is refused, or not asked for, does not come to the manager.
-			err := o.setup(nil)
+			err := o.setup(nil, test.image)
 			if test.says == "" && err != nil || test.says != "" && (err == nil || !strings.Contains(err.Error(), test.says)) {
 				t.Errorf("error %v, want %q", err, test.says)
 			}
