@@ -99,8 +99,9 @@ func TestInjection(t *testing.T) {
 	})
 	w.run("shown again after another webhook, a Pod has it once", func() {
 		another := startAnother(w)
-		before := another.calls()
+		before, shown := another.calls(), requests(w)
 		pod := mustInject(team)
+		w.Expect(requests(w)).To(Equal(shown + 2))
 		w.Expect(pod.Spec.InitContainers[0].Name).To(Equal("another"))
 		w.Expect(pod.Spec.InitContainers[1].Name).To(Equal(v1alpha1.SidecarContainerName))
 		w.Expect(another.calls()).To(Equal(before + 1))

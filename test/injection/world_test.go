@@ -28,6 +28,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
@@ -297,4 +298,22 @@ func (w *world) said() string {
 	all := strings.Join(w.warnings.said, "\n")
 	w.warnings.said = nil
 	return all
+}
+
+// requests is how many times the webhook was shown a Pod, by all replicas here.
+func requests(w *world) float64 {
+	w.t.Helper()
+	families, err := metrics.Registry.Gather()
+	w.Expect(err).NotTo(HaveOccurred())
+	var total float64
+	for _, family := range families {
+		if family.GetName() != "controller_runtime_webhook_requests_total" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			total += metric.GetCounter().GetValue()
+		}
+	}
+	w.Expect(total).NotTo(BeZero())
+	return total
 }
