@@ -22,7 +22,7 @@ type webhookOptions struct {
 }
 
 func (o *webhookOptions) register(flags *flag.FlagSet) {
-	flags.IntVar(&o.port, "webhook-port", 0, "where the webhook that adds the dataplane to labelled Pods is served; 0 for nowhere")
+	flags.IntVar(&o.port, "webhook-port", 0, "where the webhook that adds the dataplane to labeled Pods is served; 0 for nowhere")
 	flags.StringVar(&o.namespace, "webhook-namespace", "",
 		"where the Service and the Secret of the webhook are; the manager's own namespace when empty, which only a Pod has")
 }

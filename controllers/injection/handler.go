@@ -21,7 +21,7 @@ import (
 // Path is where the webhook is served.
 const Path = "/inject-sidecar"
 
-// Handler is the webhook that is shown each labelled Pod before it is created.
+// Handler is the webhook that is shown each labeled Pod before it is created.
 type Handler struct {
 	// Reader reads stores. It has no cache: a store may have been applied a moment before its Pod.
 	Reader client.Reader

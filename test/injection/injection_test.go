@@ -47,7 +47,7 @@ func TestInjection(t *testing.T) {
 	team.store("models")
 	_ = w.said()
 
-	w.run("a labelled Pod gets its dataplane", func() {
+	w.run("a labeled Pod gets its dataplane", func() {
 		pod := mustInject(team)
 		c := sidecars(pod)[0]
 		w.Expect(c.Image).To(Equal(image))
@@ -112,7 +112,8 @@ func TestInjection(t *testing.T) {
 		var pods []*corev1.Pod
 		for _, o := range render(w.t, "samples/sidecar-injected") {
 			var template corev1.PodTemplateSpec
-			switch o.SetNamespace(shop.name); o.GetKind() {
+			o.SetNamespace(shop.name)
+			switch o.GetKind() {
 			case "Deployment":
 				template = convert[appsv1.Deployment](w, o).Spec.Template
 			case "Job":
