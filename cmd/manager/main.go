@@ -29,6 +29,7 @@ type options struct {
 	leaderElectionNamespace string
 	dataplane               managed.Options
 	logLevel                slog.Level
+	webhook                 webhookOptions
 }
 
 func main() {
@@ -39,10 +40,11 @@ func main() {
 	flag.BoolVar(&o.leaderElect, "leader-elect", true, "let only the leader work, so that several managers can run")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
-	flag.StringVar(&o.dataplane.Image, "dataplane-image", "slipway-dataplane:dev", "the image of a Managed store's dataplane where the store names none")
+	flag.StringVar(&o.dataplane.Image, "dataplane-image", "slipway-dataplane:dev", "the image of the dataplane, in a Managed store that names none and in a sidecar that is injected")
 	flag.StringVar(&o.dataplane.Role, "dataplane-role", managed.DefaultRole,
 		"the ClusterRole with what a dataplane may do in its namespace, which the manager must be let bind")
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
+	o.webhook.register(flag.CommandLine)
 	flag.Parse()
 
 	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel})
@@ -80,6 +82,9 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("create the manager: %w", err)
 	}
 	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace, o.dataplane); err != nil {
+		return err
+	}
+	if err := o.webhook.setup(mgr, o.dataplane.Image); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

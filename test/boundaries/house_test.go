@@ -33,6 +33,7 @@ var house = []room{
 	// share, and the wiring of all. It never meets the dataplane.
 	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
 	{path: "controllers/keyring", rooms: []string{"api/..."}, libraries: kubernetes},
+	{path: "controllers/injection", rooms: []string{"api/..."}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadstore", rooms: slices.Concat(operator, []string{"controllers/managed"}), libraries: kubernetes},
@@ -124,6 +125,7 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 	"sigs.k8s.io/yaml",
 
 	// Libraries of a room, for its tests.
+	"github.com/evanphx/json-patch/v5",
 	"github.com/dunglas/httpsfv",
 	"github.com/go-jose/go-jose/v4",
 	"github.com/minio/crc64nvme",

@@ -31,7 +31,15 @@ type ControlPlane struct {
 }
 
 // Start brings up a control plane with the CRDs of config/crd/bases.
-func Start() (_ *ControlPlane, err error) {
+func Start() (*ControlPlane, error) { return start(func(*envtest.APIServer) {}) }
+
+// StartWithServiceAccounts brings up one that holds Pods to their
+// ServiceAccounts, which must exist, and mounts their tokens, as a cluster does.
+func StartWithServiceAccounts() (*ControlPlane, error) {
+	return start(func(s *envtest.APIServer) { s.Configure().Disable("disable-admission-plugins") })
+}
+
+func start(configure func(*envtest.APIServer)) (_ *ControlPlane, err error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return nil, err
@@ -60,6 +68,7 @@ func Start() (_ *ControlPlane, err error) {
 	if err := enableAudit(env, dir); err != nil {
 		return nil, err
 	}
+	configure(env.ControlPlane.GetAPIServer())
 	config, err := env.Start()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane of %s: %w", assets, err), env.Stop())
