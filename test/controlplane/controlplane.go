@@ -31,7 +31,17 @@ type ControlPlane struct {
 }
 
 // Start brings up a control plane with the CRDs of config/crd/bases.
-func Start() (_ *ControlPlane, err error) {
+func Start() (*ControlPlane, error) {
+	return start(filepath.Join("config", "crd", "bases"))
+}
+
+// StartEmpty brings up a control plane without CRDs, for who installs them.
+func StartEmpty() (*ControlPlane, error) {
+	return start()
+}
+
+// start brings up a control plane with the CRDs of folders of the module.
+func start(crds ...string) (_ *ControlPlane, err error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return nil, err
@@ -50,9 +60,12 @@ func Start() (_ *ControlPlane, err error) {
 		}
 	}()
 
+	for i, folder := range crds {
+		crds[i] = filepath.Join(root, folder)
+	}
 	env := &envtest.Environment{
 		BinaryAssetsDirectory:    assets,
-		CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd", "bases")},
+		CRDDirectoryPaths:        crds,
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: startTimeout,
 		ControlPlaneStopTimeout:  startTimeout,
