@@ -18,6 +18,8 @@ TOOL := go tool -modfile=hack/tools/go.mod
 LINT := go tool -modfile=hack/tools/lint/go.mod golangci-lint-kube-api-linter
 KUSTOMIZE := $(TOOL) kustomize
 KUBECTL ?= kubectl
+# docker, podman or none (tarballs); the first that answers when empty.
+ENGINE ?=
 
 ##@ Try it
 
@@ -114,8 +116,8 @@ dist: ## dist/install.yaml with MANAGER_IMAGE and DATAPLANE_IMAGE, and the chart
 	hack/dist.sh $(MANAGER_IMAGE) $(DATAPLANE_IMAGE)
 
 .PHONY: images
-images: ## The images of the manager and the dataplane
-	hack/images.sh manager=$(MANAGER_IMAGE) dataplane=$(DATAPLANE_IMAGE) -- --build-arg VERSION=$(VERSION)
+images: ## The images of the manager and the dataplane; without docker or podman, as dist/images/*.tar
+	ENGINE=$(ENGINE) hack/images.sh $(VERSION) manager=$(MANAGER_IMAGE) dataplane=$(DATAPLANE_IMAGE)
 
 .PHONY: clean
 clean: ## Remove what was built
