@@ -54,6 +54,10 @@ nightly: ## The crash programs, the model of admission and the fuzz targets, NIG
 toothless: ## The power-cut program on disks that ignore each sync in turn: every one must be found out
 	TOOTHLESS=all hack/test.sh -v -run '^TestToothless' ./test/crash/powercut
 
+.PHONY: test-skew
+test-skew: ## The story with the dataplane of the version before and today's operator, and the other way round
+	hack/skew.sh
+
 .PHONY: bench
 bench: ## The data path against its peers, half an hour on a quiet machine; writes docs/benchmarks.md
 	cd bench && go run ./cmd/bench -report ../docs
