@@ -137,10 +137,12 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 // control plane have modules of their own.
 var strangers = []string{
 	"github.com/golangci",
+	"github.com/google/go-containerregistry",
 	"github.com/slipway-dev/slipway/bench",
 	"github.com/slipway-dev/slipway/hack",
 	"go.etcd.io/etcd/server/v3",
 	"golang.org/x/vuln",
+	"helm.sh/helm",
 	"k8s.io/code-generator",
 	"k8s.io/kubernetes",
 	"mvdan.cc/sh/v3",
