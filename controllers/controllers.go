@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/keyring"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 	"github.com/slipway-dev/slipway/controllers/uploadquota"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
@@ -51,8 +53,13 @@ func ManagerOptions() (ctrl.Options, error) {
 }
 
 // SetupWithManager lets the manager run every reconciler, for one namespace or
-// with an empty one for all, as the manager's cache does.
-func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveClock, namespace string) error {
+// with an empty one for all, as the manager's cache does. The registry gets the operator's metrics.
+func SetupWithManager(
+	ctx context.Context, mgr ctrl.Manager, time clock.PassiveClock, namespace string, registry prometheus.Registerer,
+) error {
+	if err := registry.Register(&metrics.Standing{Reader: mgr.GetClient(), Clock: time, Elected: mgr.Elected()}); err != nil {
+		return fmt.Errorf("register the metrics: %w", err)
+	}
 	storeOf := func(obj client.Object) []string {
 		session, ok := obj.(*v1alpha1.UploadSession)
 		if !ok {
@@ -63,7 +70,9 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveC
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.UploadSession{}, v1alpha1.SelectStore, storeOf); err != nil {
 		return fmt.Errorf("index the sessions by store: %w", err)
 	}
-	stores := &uploadstore.Reconciler{Client: mgr.GetClient(), Clock: time}
+	stores := &uploadstore.Reconciler{
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager), Clock: time,
+	}
 	if err := stores.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of stores: %w", err)
 	}
@@ -90,6 +99,7 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveC
 		Queue:    uploadsession.NewQueue(mgr.GetAPIReader(), namespace),
 		Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
 		Clock:    time,
+		Metrics:  metrics.NewTransitions(registry),
 	}
 	if err := sessions.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of sessions: %w", err)

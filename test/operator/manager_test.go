@@ -6,6 +6,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,7 +41,7 @@ var _ = Describe("The manager", func() {
 		options.Controller.SkipNameValidation = ptr.To(true) // each spec has a manager of its own
 		mgr, err := ctrl.NewManager(operatorConfig, options)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(controllers.SetupWithManager(ctx, mgr, w.clock, w.namespace)).To(Succeed())
+		Expect(controllers.SetupWithManager(ctx, mgr, w.clock, w.namespace, prometheus.NewRegistry())).To(Succeed())
 
 		running, stop := context.WithCancel(context.Background())
 		stopped := make(chan error)

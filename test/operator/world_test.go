@@ -21,6 +21,7 @@ import (
 
 	applyv1alpha1 "github.com/slipway-dev/slipway/api/applyconfiguration/api/v1alpha1"
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
 )
@@ -54,8 +55,8 @@ func newWorld(ctx context.Context) *world {
 	return &world{
 		namespace: namespace.Name,
 		clock:     clock,
-		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Clock: clock},
-		stores:    &uploadstore.Reconciler{Client: operator, Clock: clock},
+		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Clock: clock, Metrics: metrics.NewTransitions(nil)},
+		stores:    &uploadstore.Reconciler{Client: operator, Recorder: events.NewFakeRecorder(100), Clock: clock},
 		events:    recorder.Events,
 	}
 }
