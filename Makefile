@@ -61,7 +61,7 @@ scale: ## Ten thousand sessions with the real programs, a quarter of an hour on 
 	cd bench && go run ./cmd/scale -report ../docs
 
 .PHONY: verify
-verify: verify-modules verify-generated verify-config verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, boundaries, lint and vulnerabilities
+verify: verify-modules verify-generated verify-config verify-prometheus verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, boundaries, lint and vulnerabilities
 	@echo "verify: all is as it should be"
 
 .PHONY: verify-modules
@@ -75,6 +75,10 @@ verify-generated: ## Generating changes no file
 .PHONY: verify-config
 verify-config: ## Each folder of config/ renders
 	hack/verify-config.sh
+
+.PHONY: verify-prometheus
+verify-prometheus: ## The alert rules fire when they should, and rules and dashboard use metrics that there are
+	hack/verify-prometheus.sh
 
 .PHONY: verify-boundaries
 verify-boundaries: ## Every package imports only what its room allows
