@@ -61,7 +61,7 @@ scale: ## Ten thousand sessions with the real programs, a quarter of an hour on 
 	cd bench && go run ./cmd/scale -report ../docs
 
 .PHONY: verify
-verify: verify-modules verify-generated verify-config verify-prometheus verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, boundaries, lint and vulnerabilities
+verify: verify-modules verify-generated verify-config verify-prometheus verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, alert rules, boundaries, lint and vulnerabilities
 	@echo "verify: all is as it should be"
 
 .PHONY: verify-modules

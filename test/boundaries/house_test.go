@@ -133,6 +133,8 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 // control plane have modules of their own.
 var strangers = []string{
 	"github.com/golangci",
+	"github.com/prometheus-operator",
+	"github.com/prometheus/prometheus",
 	"github.com/slipway-dev/slipway/bench",
 	"github.com/slipway-dev/slipway/hack",
 	"go.etcd.io/etcd/server/v3",
