@@ -70,9 +70,7 @@ func SetupWithManager(
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.UploadSession{}, v1alpha1.SelectStore, storeOf); err != nil {
 		return fmt.Errorf("index the sessions by store: %w", err)
 	}
-	stores := &uploadstore.Reconciler{
-		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager), Clock: time,
-	}
+	stores := &uploadstore.Reconciler{Client: mgr.GetClient(), Clock: time}
 	if err := stores.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of stores: %w", err)
 	}

@@ -30,8 +30,6 @@ const maxCABundle = 64 << 10
 type plan struct {
 	// status is the operator's whole part of the status, nil when it is as it should be.
 	status *v1alpha1.UploadStoreStatus
-	// event tells that the store became ready or is not any more, nil when that is not news.
-	event *notice
 	// requeueAfter is when the first live Lease runs out; 0 without one.
 	requeueAfter time.Duration
 }
@@ -62,7 +60,6 @@ func planFor(o observation, now time.Time) plan {
 	var p plan
 	if !equality.Semantic.DeepEqual(observed, desired) {
 		p.status = &desired
-		p.event = news(observed.Conditions, ready)
 	}
 	if !seen.until.IsZero() {
 		p.requeueAfter = seen.until.Sub(now)

@@ -7,7 +7,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -33,14 +32,11 @@ const countWithin = 5 * time.Second
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores/status,verbs=get;patch
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadsessions,verbs=get;list;watch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconciler keeps the status of UploadStores.
 type Reconciler struct {
 	// Client reads and writes. It finds sessions by the field v1alpha1.SelectStore.
 	Client client.Client
-	// Recorder takes the events.
-	Recorder events.EventRecorder
 	// Clock tells the time.
 	Clock clock.PassiveClock
 }
@@ -66,9 +62,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: retryConflictAfter}, nil
 	} else if err != nil {
 		return ctrl.Result{}, err
-	}
-	if e := p.event; e != nil {
-		r.Recorder.Eventf(o.store, nil, e.eventType, e.reason, "Watch", "%s", e.note)
 	}
 	return ctrl.Result{RequeueAfter: p.requeueAfter}, nil
 }

@@ -56,7 +56,7 @@ func newWorld(ctx context.Context) *world {
 		namespace: namespace.Name,
 		clock:     clock,
 		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Clock: clock, Metrics: metrics.NewTransitions(nil)},
-		stores:    &uploadstore.Reconciler{Client: operator, Recorder: events.NewFakeRecorder(100), Clock: clock},
+		stores:    &uploadstore.Reconciler{Client: operator, Clock: clock},
 		events:    recorder.Events,
 	}
 }

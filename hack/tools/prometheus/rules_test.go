@@ -22,11 +22,17 @@ func TestPromtoolPassesTheRules(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// go tool would build it with every way to discover targets in clouds, which are most of it.
+	promtool := filepath.Join(dir, "promtool")
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "remove_all_sd", "-o", promtool, "github.com/prometheus/prometheus/cmd/promtool")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build promtool: %v\n%s", err, out)
+	}
 	for _, args := range [][]string{
 		{"check", "rules", "--lint=all", "--lint-fatal", filepath.Join(dir, "rules.yaml")},
 		{"test", "rules", filepath.Join(dir, "tests.yaml")},
 	} {
-		out, err := exec.CommandContext(t.Context(), "go", append([]string{"tool", "promtool"}, args...)...).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), promtool, args...).CombinedOutput()
 		if err != nil {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(args[:2], " "), err, out)
 		}
