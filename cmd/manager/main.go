@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/slipway-dev/slipway/controllers"
+	"github.com/slipway-dev/slipway/controllers/managed"
 )
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
@@ -27,6 +28,7 @@ type options struct {
 	healthAddress           string
 	leaderElect             bool
 	leaderElectionNamespace string
+	dataplane               managed.Options
 	logLevel                slog.Level
 }
 
@@ -40,6 +42,9 @@ func main() {
 	flag.BoolVar(&o.leaderElect, "leader-elect", true, "let only the leader work, so that several managers can run")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
+	flag.StringVar(&o.dataplane.Image, "dataplane-image", "slipway-dataplane:dev", "the image of a Managed store's dataplane where the store names none")
+	flag.StringVar(&o.dataplane.Role, "dataplane-role", managed.DefaultRole,
+		"the ClusterRole with what a dataplane may do in its namespace, which the manager must be let bind")
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
 	flag.Parse()
 
@@ -77,7 +82,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("create the manager: %w", err)
 	}
-	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace, metrics.Registry); err != nil {
+	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace, o.dataplane, metrics.Registry); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
