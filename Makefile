@@ -67,7 +67,7 @@ scale: ## Ten thousand sessions with the real programs, a quarter of an hour on 
 	cd bench && go run ./cmd/scale -report ../docs
 
 .PHONY: verify
-verify: verify-modules verify-generated verify-config verify-chart verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, boundaries, lint and vulnerabilities
+verify: verify-modules verify-generated verify-config verify-chart verify-prometheus verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, chart, alert rules, boundaries, lint and vulnerabilities
 	@echo "verify: all is as it should be"
 
 .PHONY: verify-modules
@@ -85,6 +85,10 @@ verify-config: ## Each folder of config/ renders
 .PHONY: verify-chart
 verify-chart: ## The Helm chart lints, is dist/install.yaml, and does with its values what its README says
 	hack/verify-chart.sh
+
+.PHONY: verify-prometheus
+verify-prometheus: ## The alert rules fire when they should, and rules and dashboard use metrics that there are
+	hack/verify-prometheus.sh
 
 .PHONY: verify-boundaries
 verify-boundaries: ## Every package imports only what its room allows

@@ -14,7 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/slipway-dev/slipway/controllers"
 	"github.com/slipway-dev/slipway/controllers/managed"
@@ -24,6 +24,7 @@ import (
 type options struct {
 	namespace               string
 	metricsAddress          string
+	metricsSecure           bool
 	healthAddress           string
 	leaderElect             bool
 	leaderElectionNamespace string
@@ -35,7 +36,9 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.namespace, "namespace", "", "the only namespace to look after; all namespaces when empty")
-	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "127.0.0.1:8080", "where metrics are served over plain HTTP; 0 for nowhere")
+	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "127.0.0.1:8080", "where metrics are served; 0 for nowhere")
+	flag.BoolVar(&o.metricsSecure, "metrics-secure", false,
+		"serve metrics over TLS, to whoever has a token and the right to get the path /metrics; otherwise over plain HTTP, to everybody")
 	flag.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
 	flag.BoolVar(&o.leaderElect, "leader-elect", true, "let only the leader work, so that several managers can run")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
@@ -69,7 +72,7 @@ func run(ctx context.Context, o options) error {
 	if o.namespace != "" {
 		managed.Cache.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
 	}
-	managed.Metrics = server.Options{BindAddress: o.metricsAddress}
+	managed.Metrics = o.metrics()
 	managed.HealthProbeBindAddress = o.healthAddress
 	managed.LeaderElection = o.leaderElect
 	managed.LeaderElectionID = "slipway-operator"
@@ -81,7 +84,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("create the manager: %w", err)
 	}
-	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace, o.dataplane); err != nil {
+	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace, o.dataplane, metrics.Registry); err != nil {
 		return err
 	}
 	if err := o.webhook.setup(mgr, o.dataplane.Image); err != nil {

@@ -37,6 +37,12 @@ var house = []room{
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadstore", rooms: slices.Concat(operator, []string{"controllers/managed"}), libraries: kubernetes},
+	{path: "controllers/metrics", rooms: []string{"controllers/admission", "api/..."}, libraries: []string{
+		"github.com/prometheus/client_golang",
+		"k8s.io/apimachinery",
+		"k8s.io/utils/clock",
+		"sigs.k8s.io/controller-runtime/pkg/client",
+	}},
 	// What a Managed store consists of: pure.
 	{path: "controllers/managed", rooms: []string{"api/..."}, libraries: []string{
 		"k8s.io/api",
@@ -59,8 +65,9 @@ var house = []room{
 	{path: "dataplane/sink/file", rooms: []string{"dataplane/session"}, libraries: []string{"golang.org/x/sys"}},
 	{path: "dataplane/sink/sinktest", rooms: []string{"dataplane/session"}},
 	{path: "dataplane/upload", rooms: []string{"dataplane/session"}, libraries: []string{"lukechampine.com/blake3"}},
+	{path: "dataplane/metrics", rooms: []string{"dataplane/session"}, libraries: []string{"github.com/prometheus/client_golang"}},
 	{
-		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/upload", "dataplane/session"},
+		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/metrics", "dataplane/upload", "dataplane/session"},
 		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors", "sigs.k8s.io/json"},
 	},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
@@ -73,7 +80,7 @@ var house = []room{
 		libraries: []string{"github.com/go-jose/go-jose/v4", "sigs.k8s.io/json"},
 	},
 	{
-		path: "dataplane/cluster", rooms: []string{"dataplane/upload", "dataplane/session", "api/..."},
+		path: "dataplane/cluster", rooms: []string{"dataplane/metrics", "dataplane/upload", "dataplane/session", "api/..."},
 		libraries: slices.Concat(kubernetes, []string{"sigs.k8s.io/json"}),
 	},
 
@@ -87,7 +94,7 @@ var house = []room{
 }
 
 // operator is what a reconciler may use of the module.
-var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat"}
+var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat", "controllers/metrics"}
 
 // kubernetes is what a room that speaks to the API server builds on.
 var kubernetes = []string{
@@ -138,6 +145,8 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 var strangers = []string{
 	"github.com/golangci",
 	"github.com/google/go-containerregistry",
+	"github.com/prometheus-operator",
+	"github.com/prometheus/prometheus",
 	"github.com/slipway-dev/slipway/bench",
 	"github.com/slipway-dev/slipway/hack",
 	"go.etcd.io/etcd/server/v3",
