@@ -49,7 +49,7 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 			d.close()
 		}
 	}()
-	if d.sink, err = file.Open(o.root); err != nil {
+	if d.sink, err = file.Open(o.root, o.volume()); err != nil {
 		return nil, err
 	}
 	d.health.failed = d.sink.Failed
@@ -70,7 +70,7 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 	}
 	core := session.NewService(session.Config{Sink: d.sink, Checksum: crc64nvme.New})
 	d.uploads = upload.NewService(upload.Config{
-		Core: core, Publisher: d.sink, Directory: d.cluster.Directory(), Log: log, Changed: d.cluster.Changed,
+		Core: core, Publisher: d.sink, Derelicts: d.sink, Directory: d.cluster.Directory(), Log: log, Changed: d.cluster.Changed,
 	})
 	if d.chunks, err = net.Listen("tcp", o.listen); err != nil {
 		return nil, err
