@@ -108,10 +108,12 @@ func (d *dataplane) serve(ctx context.Context) error {
 		"namespace", d.options.namespace, "store", d.options.store, "replica", d.options.replica)
 
 	stopping := make(chan struct{})
+	forwarder := d.openForwarder()
+	defer forwarder.Close()
 	config := chunkapi.Config{
 		Uploads: d.uploads, Creator: d.cluster.Creator(), Log: d.log, Stopping: stopping,
 		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
-		Endpoint: d.endpoint(), Gate: d.gate,
+		Endpoint: d.endpoint(), Gate: d.gate, Forwarder: forwarder,
 	}
 	d.tickets.join(&config)
 	requests := chunkapi.NewServer(d.options.allow(chunkapi.New(config)), d.log)
