@@ -41,6 +41,9 @@ func (a *api) forward(w http.ResponseWriter, r *http.Request, name upload.Name, 
 	default:
 		return refuse(CodeBusy, "%d requests are being sent on to other replicas", cap(a.forwarding))
 	}
+	if credentials, _ := r.Context().Value(credentialsKey{}).([]string); len(credentials) > 0 {
+		r.Header["Authorization"] = credentials
+	}
 	r.Header.Set(ForwardedHeader, "1")
 	r.Header.Set(requestIDHeader, w.Header().Get(requestIDHeader))
 	if r.Body == nil || r.Body == http.NoBody {

@@ -17,7 +17,7 @@ type forwarder struct {
 	err error
 
 	mu  sync.Mutex
-	got []string // method, path, owner and body
+	got []string // method, path, owner, credentials and body
 }
 
 func (f *forwarder) Forward(w http.ResponseWriter, r *http.Request, _ upload.Name, owner string) error {
@@ -29,7 +29,7 @@ func (f *forwarder) Forward(w http.ResponseWriter, r *http.Request, _ upload.Nam
 		return err
 	}
 	f.mu.Lock()
-	f.got = append(f.got, fmt.Sprintf("%s %s %s %s", r.Method, r.URL.Path, owner, b))
+	f.got = append(f.got, fmt.Sprintf("%s %s %s %s %s", r.Method, r.URL.Path, owner, r.Header.Get("Authorization"), b))
 	f.mu.Unlock()
 	w.WriteHeader(http.StatusTeapot)
 	return nil
@@ -54,7 +54,7 @@ func TestEveryCallIsSentOn(t *testing.T) {
 			continue // sessions are created here, and what is wrong with a path alone is told here
 		}
 		method, path, _ := strings.Cut(line, " ")
-		headers, body := []string{"X-User", "alice"}, "0123"
+		headers, body := []string{"X-User", "alice", "Authorization", "Bearer hers"}, "0123"
 		switch {
 		case action.Subresource == auth.Tickets:
 			body = `{"verbs": ["get"]}`
@@ -66,7 +66,7 @@ func TestEveryCallIsSentOn(t *testing.T) {
 		if a.StatusCode != http.StatusTeapot {
 			t.Errorf("%s: status %d: %s", line, a.StatusCode, a.body)
 		}
-		if got, want := f.taken(), fmt.Sprintf("%s %s models-1 %s", method, path, body); len(got) != 1 || got[0] != want {
+		if got, want := f.taken(), fmt.Sprintf("%s %s models-1 Bearer hers %s", method, path, body); len(got) != 1 || got[0] != want {
 			t.Errorf("%s: sent on %q, want %q", line, got, want)
 		}
 	}

@@ -19,6 +19,9 @@ const (
 	// freshEndpoint is how long an endpoint is believed without another look at the Lease; while the
 	// API server does not answer it is believed for as long as ownership is.
 	freshEndpoint = 10 * time.Second
+	// doubtful is how long it is believed where the replica could not be reached, or had no live
+	// Lease: it may be back at any time.
+	doubtful = time.Second
 	// maxReplicas bounds how many endpoints are remembered.
 	maxReplicas = 256
 	// leaseSkew is how far the clocks of two replicas may be apart.
@@ -35,20 +38,30 @@ type Replicas struct {
 	endpoints *cache.LRUExpireCache // name of a replica -> sighting
 }
 
-// sighting is where a replica was.
+// sighting is where a replica was, or why it was nowhere.
 type sighting struct {
 	endpoint string
+	err      error
 	since    time.Time
+	doubted  bool // it could not be reached there
+}
+
+// holds reports whether it need not be looked at again.
+func (s sighting) holds(now time.Time) bool {
+	believed := freshEndpoint
+	if s.err != nil || s.doubted {
+		believed = doubtful
+	}
+	return now.Sub(s.since) < believed
 }
 
 // Endpoint returns the base URL of a replica of this store. upload.ErrAway where
 // its Lease is of another store, or has run out; upload.ErrUnavailable where the API server can't be asked.
 func (r *Replicas) Endpoint(ctx context.Context, replica string) (string, error) {
 	now := r.clock.Now()
-	known, _ := r.endpoints.Get(replica)
-	seen, remembered := known.(sighting)
-	if remembered && now.Sub(seen.since) < freshEndpoint {
-		return seen.endpoint, nil
+	seen, remembered := r.seen(replica)
+	if remembered && seen.holds(now) {
+		return seen.endpoint, seen.err
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -56,20 +69,31 @@ func (r *Replicas) Endpoint(ctx context.Context, replica string) (string, error)
 	err := r.live.Get(ctx, client.ObjectKey{Namespace: r.place.namespace, Name: v1alpha1.LeaseNamePrefix + replica}, &lease)
 	switch {
 	case apierrors.IsNotFound(err):
-		r.endpoints.Remove(replica)
-		return "", fmt.Errorf("%w: it has no Lease", upload.ErrAway)
-	case err != nil && remembered:
+		seen = sighting{err: fmt.Errorf("%w: it has no Lease", upload.ErrAway), since: now}
+	case err != nil && remembered && seen.err == nil:
 		return seen.endpoint, nil
 	case err != nil:
 		return "", fmt.Errorf("%w: %w", upload.ErrUnavailable, err)
+	default:
+		seen = sighting{since: now}
+		seen.endpoint, seen.err = endpointOf(&lease, r.place.store, now)
 	}
-	endpoint, err := endpointOf(&lease, r.place.store, now)
-	if err != nil {
-		r.endpoints.Remove(replica)
-		return "", err
+	r.endpoints.Add(replica, seen, stale)
+	return seen.endpoint, seen.err
+}
+
+func (r *Replicas) seen(replica string) (sighting, bool) {
+	known, _ := r.endpoints.Get(replica)
+	seen, ok := known.(sighting)
+	return seen, ok
+}
+
+// Unreachable has the next request look where the replica is now.
+func (r *Replicas) Unreachable(replica string) {
+	if seen, ok := r.seen(replica); ok && !seen.doubted {
+		seen.doubted = true
+		r.endpoints.Add(replica, seen, stale)
 	}
-	r.endpoints.Add(replica, sighting{endpoint, now}, stale)
-	return endpoint, nil
 }
 
 // Mistaken forgets who owns a session: somebody else does by now, or nobody.

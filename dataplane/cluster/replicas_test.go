@@ -114,7 +114,22 @@ func TestEndpointsAreRemembered(t *testing.T) {
 	clock.Step(stale)
 	expect(upload.ErrUnavailable, 5)
 	api.away = false
+	expect(upload.ErrAway, 6) // its Lease has run out long ago
 	expect(upload.ErrAway, 6)
+	if err := errors.Join(api.Delete(t.Context(), aLease(noon)), api.Create(t.Context(), aLease(clock.Now()))); err != nil {
+		t.Fatal(err)
+	}
+	clock.Step(doubtful)
+	expect(nil, 7)
+	r.Unreachable("models-1")
+	expect(nil, 7)
+	clock.Step(doubtful)
+	expect(nil, 8)
+	expect(nil, 8)
+	r.Unreachable("models-1")
+	clock.Step(doubtful)
+	api.away = true
+	expect(nil, 9)
 }
 
 func TestOwnersAreRemembered(t *testing.T) {

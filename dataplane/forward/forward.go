@@ -22,6 +22,9 @@ type Replicas interface {
 	// not alive, upload.ErrUnavailable where nobody can tell now.
 	Endpoint(ctx context.Context, replica string) (string, error)
 
+	// Unreachable is told that a replica did not answer where it was said to be.
+	Unreachable(replica string)
+
 	// Mistaken is told that the replica that was taken for the owner of an upload does not hold it.
 	Mistaken(name upload.Name)
 }
@@ -114,9 +117,10 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, name upload.
 	}
 	if errors.Is(failed, errMistaken) {
 		f.replicas.Mistaken(name)
-	}
-	if err := r.Context().Err(); err != nil {
+	} else if err := r.Context().Err(); err != nil {
 		return err // the client went
+	} else {
+		f.replicas.Unreachable(owner)
 	}
 	if errors.Is(failed, context.Canceled) {
 		failed = context.Cause(ctx)

@@ -241,6 +241,9 @@ func TestAnOwnerThatIsAway(t *testing.T) {
 					t.Errorf("the client is told where the replica is: %s", got.body)
 				}
 			}
+			if reached := len(w.lost) == 0; reached != (endpoint == "") {
+				t.Errorf("unreachable: %v", w.lost)
+			}
 		})
 	}
 }
@@ -305,7 +308,7 @@ func TestNoLoops(t *testing.T) {
 	if one.asked.Load() != 1 || two.asked.Load() != 1 {
 		t.Errorf("asked %d and %d times", one.asked.Load(), two.asked.Load())
 	}
-	if !slices.Equal(w.mistaken, []upload.Name{n}) {
+	if !slices.Equal(w.mistaken, []upload.Name{n}) || len(w.lost) > 0 {
 		t.Errorf("mistaken: %v", w.mistaken)
 	}
 	// Marked by whom ever: it goes no further.

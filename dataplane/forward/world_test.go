@@ -43,6 +43,7 @@ type world struct {
 	owner     map[upload.Name]string // of each session, as it is
 	endpoints map[string]string      // of the replicas that are alive
 	mistaken  []upload.Name
+	lost      []string
 }
 
 func newWorld(t *testing.T) *world {
@@ -74,7 +75,7 @@ func (w *world) own(replica, name string, size, chunkSize int64, changes ...func
 	return n
 }
 
-// Endpoint and Mistaken make the world forward.Replicas.
+// Endpoint, Unreachable and Mistaken make the world forward.Replicas.
 func (w *world) Endpoint(_ context.Context, replica string) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -82,6 +83,12 @@ func (w *world) Endpoint(_ context.Context, replica string) (string, error) {
 		return e, nil
 	}
 	return "", upload.ErrAway
+}
+
+func (w *world) Unreachable(replica string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lost = append(w.lost, replica)
 }
 
 func (w *world) Mistaken(name upload.Name) {
