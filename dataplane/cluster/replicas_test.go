@@ -76,10 +76,14 @@ func TestEndpointsAreThoseOfLiveReplicasOfTheStore(t *testing.T) {
 		"of no store":        {func(l *coordinationv1.Lease) { l.Labels = nil }, upload.ErrAway},
 		"in another place":   {func(l *coordinationv1.Lease) { l.Namespace = "other" }, upload.ErrAway},
 		"of another replica": {func(l *coordinationv1.Lease) { l.Name = "slipway-models-2" }, upload.ErrAway},
-		"run out":            {func(l *coordinationv1.Lease) { l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(noon.Add(-35 * time.Second))) }, upload.ErrAway},
-		"almost run out":     {func(l *coordinationv1.Lease) { l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(noon.Add(-34 * time.Second))) }, nil},
-		"never renewed":      {func(l *coordinationv1.Lease) { l.Spec.RenewTime = nil }, upload.ErrAway},
-		"without an end":     {func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = nil }, upload.ErrAway},
+		"run out": {func(l *coordinationv1.Lease) {
+			l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(noon.Add(-35 * time.Second)))
+		}, upload.ErrAway},
+		"almost run out": {func(l *coordinationv1.Lease) {
+			l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(noon.Add(-34 * time.Second)))
+		}, nil},
+		"never renewed":  {func(l *coordinationv1.Lease) { l.Spec.RenewTime = nil }, upload.ErrAway},
+		"without an end": {func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = nil }, upload.ErrAway},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := newReplicas(newAPIServer(t, aLease(noon, c.change)), clocktesting.NewFakeClock(noon)).Endpoint(t.Context(), "models-1")
