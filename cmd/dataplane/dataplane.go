@@ -53,7 +53,7 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 			d.close()
 		}
 	}()
-	if d.sink, err = file.Open(o.root); err != nil {
+	if d.sink, err = file.Open(o.root, o.volume()); err != nil {
 		return nil, err
 	}
 	d.health.failed = d.sink.Failed
@@ -77,7 +77,7 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 	measured := d.meters.Volume.Measure(d.sink)
 	d.core = session.NewService(session.Config{Sink: measured, Checksum: crc64nvme.New})
 	d.uploads = upload.NewService(upload.Config{
-		Core: d.core, Publisher: measured, Directory: d.cluster.Directory(), Log: log,
+		Core: d.core, Publisher: measured, Derelicts: d.sink, Directory: d.cluster.Directory(), Log: log,
 		Changed: d.cluster.Changed, Ended: d.meters.ended,
 	})
 	if d.chunks, err = net.Listen("tcp", o.listen); err != nil {
@@ -116,10 +116,12 @@ func (d *dataplane) serve(ctx context.Context) error {
 		"namespace", d.options.namespace, "store", d.options.store, "replica", d.options.replica)
 
 	stopping := make(chan struct{})
+	forwarder := d.openForwarder()
+	defer forwarder.Close()
 	config := chunkapi.Config{
 		Uploads: d.uploads, Creator: d.cluster.Creator(), Log: d.log, Stopping: stopping,
 		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
-		Endpoint: d.endpoint(), Gate: d.gate, Metrics: d.meters.HTTP,
+		Endpoint: d.endpoint(), Gate: d.gate, Metrics: d.meters.HTTP, Forwarder: forwarder,
 	}
 	d.tickets.join(&config)
 	requests := chunkapi.NewServer(d.options.allow(chunkapi.New(config)), d.log)

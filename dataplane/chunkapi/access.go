@@ -20,14 +20,23 @@ type call struct {
 // callerKey is under which a request's context has its auth.Caller.
 type callerKey struct{}
 
+// credentialsKey is under which it has what they came with, for the replica that the request may be sent
+// on to. A gate may take it from the header.
+type credentialsKey struct{}
+
 // authenticate finds out who sends a request, before anything else is looked
 // at, and returns the request with them.
 func (a *api) authenticate(r *http.Request) (*http.Request, error) {
+	credentials := r.Header.Values("Authorization")
 	caller, err := a.gate.Authenticate(r)
 	if err != nil {
 		return r, err
 	}
-	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)), nil
+	ctx := context.WithValue(r.Context(), callerKey{}, caller)
+	if a.forwarder != nil {
+		ctx = context.WithValue(ctx, credentialsKey{}, credentials)
+	}
+	return r.WithContext(ctx), nil
 }
 
 // callerOf returns who sends a request that was authenticated.

@@ -102,6 +102,23 @@ func (b *incomingBody) renew() error {
 	return nil
 }
 
+// failure is why the body could not be read; nil where nothing was in the way.
+func (b *incomingBody) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if errors.Is(b.err, io.EOF) {
+		return nil
+	}
+	return b.err
+}
+
+// unfinished reports whether some of the body was read and not all of it.
+func (b *incomingBody) unfinished() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.renewed.IsZero() && !errors.Is(b.err, io.EOF)
+}
+
 // Interrupt makes a Read that hangs return, and every later one fail. Where
 // the body has come to its end nothing happens.
 func (b *incomingBody) Interrupt() {

@@ -54,6 +54,11 @@ type Config struct {
 	// Gate says who calls, which becomes the owner of the sessions that they create, and what
 	// they may do; nil is auth.Open.
 	Gate auth.Gate
+	// Forwarder has other replicas answer requests about what they hold; with nil their clients are
+	// told where to go.
+	Forwarder Forwarder
+	// MaxForwarded bounds the requests that are sent on at once; 0 is DefaultMaxForwarded.
+	MaxForwarded int
 	// Tickets makes tickets, which Gate must know; with nil the protocol has no such call.
 	Tickets Minter
 	// Endpoint is the base URL under which clients reach this replica, for links; without one
@@ -92,6 +97,8 @@ type api struct {
 	creator       upload.Creator
 	createWait    time.Duration
 	creating      chan struct{} // one for each request to create
+	forwarder     Forwarder
+	forwarding    chan struct{} // one for each request that is being sent on
 	gate          auth.Gate
 	tickets       Minter
 	endpoint      string
@@ -121,6 +128,8 @@ func New(c Config) http.Handler {
 		creator:       c.Creator,
 		createWait:    cmp.Or(c.CreateWait, DefaultCreateWait),
 		creating:      make(chan struct{}, maxConcurrentCreates),
+		forwarder:     c.Forwarder,
+		forwarding:    make(chan struct{}, cmp.Or(c.MaxForwarded, DefaultMaxForwarded)),
 		gate:          c.Gate,
 		tickets:       c.Tickets,
 		endpoint:      c.Endpoint,
@@ -165,7 +174,13 @@ func (a *api) route(pattern string, named func(*http.Request) (upload.Name, erro
 				err = a.authorize(r, c, name)
 			}
 			if err == nil {
+				if r.Method == http.MethodPost && r.Body != http.NoBody && a.forwarder != nil {
+					r.Body = &seenBody{ReadCloser: r.Body}
+				}
 				err = a.admit(w, r, name, c.serve)
+			}
+			if errors.Is(err, upload.ErrElsewhere) {
+				err = a.forward(w, r, name, err)
 			}
 			if err != nil {
 				a.fail(w, r, err)

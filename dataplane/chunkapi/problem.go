@@ -64,6 +64,7 @@ const (
 	CodeBusy                  Code = "busy"
 	CodeCompleting            Code = "completing"
 	CodeUnavailable           Code = "unavailable"
+	CodeReplicaAway           Code = "replica-away"
 	CodeVolumeFull            Code = "volume-full"
 	CodeInternal              Code = "internal"
 )
@@ -344,6 +345,10 @@ func kinds() []kind {
 		{ // who waits is not told by its own context
 			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Interrupted, perhaps by a shutdown", when: []error{context.Canceled},
 			retryAfter: 1, next: "Try again; what was acknowledged is kept.",
+		},
+		{ // what is known of it is not for clients
+			code: CodeReplicaAway, status: http.StatusServiceUnavailable, title: "The replica that holds the session can't be reached now", when: []error{upload.ErrAway},
+			retryAfter: 2, next: "Try again; what was acknowledged is kept until the replica is back.",
 		},
 		{
 			code: CodeVolumeFull, status: http.StatusInsufficientStorage, title: "The volume is full", when: []error{session.ErrNoSpace},

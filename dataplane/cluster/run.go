@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	lru "k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
@@ -90,6 +91,7 @@ type Cluster struct {
 	manager manager.Manager
 	live    client.WithWatch // no cache
 	changes *changes
+	owners  *owners
 }
 
 // New returns the cluster, and asks the API server nothing yet: that may be
@@ -120,14 +122,23 @@ func New(c Config) (*Cluster, error) {
 	untold := newPending()
 	c.Metrics.WatchPending(func() time.Duration { return untold.oldest(c.Clock.Now()) })
 	return &Cluster{
-		config: c, place: p, manager: m, live: live,
+		config: c, place: p, manager: m, live: live, owners: newOwners(c.Clock),
 		changes: &changes{namespace: c.Namespace, clock: c.Clock, pace: newPace(c.ProgressInterval, spacing), pending: untold},
 	}, nil
 }
 
 // Directory answers for sessions that are not known here. It may be used
 // before Run, and concurrently.
-func (c *Cluster) Directory() upload.Directory { return directory{c.place, c.live} }
+func (c *Cluster) Directory() upload.Directory { return directory{c.place, c.live, c.owners} }
+
+// Replicas tells where the other replicas of the store are. It may be used before Run,
+// and concurrently.
+func (c *Cluster) Replicas() *Replicas {
+	return &Replicas{
+		place: c.place, live: c.live, clock: c.config.Clock, owners: c.owners,
+		endpoints: lru.NewLRUExpireCacheWithClock(maxReplicas, c.config.Clock),
+	}
+}
 
 // Creator creates sessions for this dataplane's store. It may be used before
 // Run, and concurrently.

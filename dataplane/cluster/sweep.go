@@ -28,7 +28,9 @@ const (
 )
 
 // sweep forgets the uploads of sessions that are gone, of which no watch told:
-// they were deleted while this replica was away, or their names used again.
+// they were deleted while this replica was away, or their names used again. It
+// does so for replicas that share the volume and that nobody runs, too: they may
+// never come back.
 type sweep struct {
 	live    client.Reader // no cache
 	place   place
@@ -78,7 +80,47 @@ func (w *sweep) once(ctx context.Context) error {
 		w.log.Info("upload without a session was swept", "session", st.Grant.Name.String(), "uid", st.Grant.ID,
 			"heldBytes", st.Meta.HeldBytes)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, w.derelicts(ctx, listed, began))...)
+}
+
+// derelicts sweeps what replicas left that nobody runs: uploads whose session is gone,
+// and those whose session does not wait for them any more.
+func (w *sweep) derelicts(ctx context.Context, listed sets.Set[types.UID], began time.Time) error {
+	asked := sets.New[session.ID]()
+	before := began.Add(-w.grace)
+	err := w.uploads.SweepDerelicts(ctx, func(ctx context.Context, d upload.Derelict) (bool, error) {
+		orphan := isOrphan(d.Status, w.place.namespace, listed, before)
+		if !orphan && d.Grant.Name.Namespace == w.place.namespace && d.Meta.Created.Before(before) {
+			var err error
+			if orphan, err = w.abandoned(ctx, d); err != nil {
+				return false, err
+			}
+		}
+		if orphan && asked.Has(d.Grant.ID) { // now it goes
+			w.log.Info("upload of a replica that nobody runs is swept", "session", d.Grant.Name.String(), "uid", d.Grant.ID, "replica", d.Replica)
+		}
+		asked.Insert(d.Grant.ID)
+		return orphan, nil
+	})
+	if err != nil {
+		return fmt.Errorf("sweep what replicas left that nobody runs: %w", err)
+	}
+	return nil
+}
+
+// abandoned asks the API server whether a listed session has ended without the
+// replica that holds its bytes. How a session was published is kept as long as
+// the session: it tells whose object it is.
+func (w *sweep) abandoned(ctx context.Context, d upload.Derelict) (bool, error) {
+	if d.Result != nil && d.Result.Reason == upload.Published {
+		return false, nil
+	}
+	s, err := get(ctx, w.live, d.Grant.Name)
+	if s == nil || err != nil {
+		return false, err // the next list tells
+	}
+	over := s.Status.Result.Outcome != "" || !s.Status.CompletionTime.IsZero()
+	return session.ID(s.UID) == d.Grant.ID && over, nil
 }
 
 // stagedBytes are those of acknowledged chunks that are staged still; what ended has freed them.

@@ -26,6 +26,8 @@ type Config struct {
 	Core *session.Service
 	// Publisher publishes what the core's sink keeps.
 	Publisher session.Publisher
+	// Derelicts is what other replicas left on the volume; nil where none share it.
+	Derelicts session.Derelicts
 	// Directory is asked about uploads that are not known here.
 	Directory Directory
 	// Clock is the core's; nil is session.SystemClock.
@@ -45,6 +47,7 @@ type Config struct {
 type Service struct {
 	core      *session.Service
 	publisher session.Publisher
+	derelicts session.Derelicts
 	directory Directory
 	clock     session.Clock
 	log       *slog.Logger
@@ -83,7 +86,7 @@ func NewService(c Config) *Service {
 		c.Ended = func(Status) {}
 	}
 	s := &Service{
-		core: c.Core, publisher: c.Publisher, directory: c.Directory, clock: c.Clock, log: c.Log,
+		core: c.Core, publisher: c.Publisher, derelicts: c.Derelicts, directory: c.Directory, clock: c.Clock, log: c.Log,
 		changed: c.Changed, tellEnded: c.Ended,
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		names:   map[Name]session.ID{}, frontiers: map[session.ID]*frontier{},

@@ -70,6 +70,7 @@ var house = []room{
 		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/metrics", "dataplane/upload", "dataplane/session"},
 		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors", "sigs.k8s.io/json"},
 	},
+	{path: "dataplane/forward", rooms: []string{"dataplane/upload"}},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
 		path: "dataplane/auth/delegated", rooms: []string{"dataplane/auth"},
