@@ -14,6 +14,7 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/cluster"
+	"github.com/slipway-dev/slipway/dataplane/door"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
 	"github.com/slipway-dev/slipway/dataplane/upload"
@@ -115,7 +116,8 @@ func (d *dataplane) serve(ctx context.Context) error {
 	}
 	d.tickets.join(&config)
 	requests := chunkapi.NewServer(d.options.allow(chunkapi.New(config)), d.log)
-	go func() { failed <- d.identity.serve(requests, d.chunks) }()
+	entrance := door.New(d.chunks, door.Bounds{Connections: d.options.maxConnections, HTTP2: min(d.options.maxConcurrentChunks, d.options.maxConnections)})
+	go func() { failed <- d.identity.serve(requests, entrance) }()
 	d.health.ready.Store(true)
 
 	tended := make(chan struct{})

@@ -17,6 +17,7 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/auth/delegated"
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/cluster"
+	"github.com/slipway-dev/slipway/dataplane/door"
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
@@ -33,6 +34,7 @@ type options struct {
 
 	maxConcurrentChunks           int
 	maxConcurrentChunksPerSession int
+	maxConnections                int
 
 	progressWritesPerSecond float64
 
@@ -50,6 +52,12 @@ type options struct {
 // mostChunks is the most that --max-concurrent-chunks can be: with one block
 // for each of them that takes 1 GiB.
 const mostChunks = 1 << 30 / session.DefaultBlockSize
+
+// The bounds of --max-connections.
+const (
+	leastConnections = 8
+	mostConnections  = 1 << 20
+)
 
 // The bounds of --progress-writes-per-second.
 const (
@@ -71,6 +79,8 @@ func (o *options) register(flags *flag.FlagSet) {
 		mostChunks, chunkapi.WaitersPerChunk))
 	flags.IntVar(&o.maxConcurrentChunksPerSession, "max-concurrent-chunks-per-session", 0, "how many of them may be of one session, "+
 		"at most --max-concurrent-chunks; three quarters of that when 0")
+	flags.IntVar(&o.maxConnections, "max-connections", door.DefaultMaxConnections, fmt.Sprintf("how many connections to --listen may be open at once, from %d to %d; "+
+		"at most --max-concurrent-chunks of them speak HTTP/2. Beyond that the one on which nobody has asked for anything for longest is closed", leastConnections, mostConnections))
 	flags.Float64Var(&o.progressWritesPerSecond, "progress-writes-per-second", cluster.DefaultProgressWritesPerSecond,
 		fmt.Sprintf("how often the progress of all sessions together is written to the API server at most, from %g to %d; "+
 			"how an upload ended is written at once and does not count", leastProgressWrites, mostProgressWrites))
@@ -115,6 +125,9 @@ func (o *options) complete(hostname func() (string, error)) error {
 	}
 	if o.maxConcurrentChunksPerSession < 0 {
 		refuse("max-concurrent-chunks-per-session", "is %d, which is negative", o.maxConcurrentChunksPerSession)
+	}
+	if o.maxConnections < leastConnections || o.maxConnections > mostConnections {
+		refuse("max-connections", "is %d, which is not from %d to %d", o.maxConnections, leastConnections, mostConnections)
 	}
 	if p := o.progressWritesPerSecond; p < leastProgressWrites || p > mostProgressWrites || math.IsNaN(p) {
 		refuse("progress-writes-per-second", "is %g, which is not from %g to %d", p, leastProgressWrites, mostProgressWrites)

@@ -53,6 +53,7 @@ var house = []room{
 		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/upload", "dataplane/session"},
 		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors", "sigs.k8s.io/json"},
 	},
+	{path: "dataplane/door"},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
 		path: "dataplane/auth/delegated", rooms: []string{"dataplane/auth"},
@@ -118,6 +119,7 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 	"github.com/dunglas/httpsfv",
 	"github.com/go-jose/go-jose/v4",
 	"github.com/minio/crc64nvme",
+	"golang.org/x/net/http2",
 	"golang.org/x/sys",
 	"lukechampine.com/blake3",
 })
