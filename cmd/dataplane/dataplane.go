@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
 	"github.com/slipway-dev/slipway/dataplane/upload"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // dataplane is everything that runs, wired.
@@ -36,6 +37,10 @@ type dataplane struct {
 
 	chunks net.Listener
 	probes net.Listener
+	// profiles is nil where nobody wants them.
+	profiles net.Listener
+
+	traces telemetry.Traces
 
 	// writing is whether requests were cut short and may still be writing.
 	writing bool
@@ -43,8 +48,8 @@ type dataplane struct {
 
 // open opens the volume for this process alone and listens, so that what can't
 // work is refused before a byte moves. Nothing is served yet.
-func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err error) {
-	d := &dataplane{options: o, log: log}
+func open(o options, api *rest.Config, traces telemetry.Traces, log *slog.Logger) (_ *dataplane, err error) {
+	d := &dataplane{options: o, log: log, traces: traces}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -69,14 +74,18 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 	}); err != nil {
 		return nil, err
 	}
-	core := session.NewService(session.Config{Sink: d.sink, Checksum: crc64nvme.New})
+	volume := d.volume()
+	core := session.NewService(session.Config{Sink: volume, Checksum: crc64nvme.New})
 	d.uploads = upload.NewService(upload.Config{
-		Core: core, Publisher: d.sink, Directory: d.cluster.Directory(), Log: log, Changed: d.cluster.Changed,
+		Core: core, Publisher: volume, Directory: d.cluster.Directory(), Log: log, Changed: d.cluster.Changed,
 	})
 	if d.chunks, err = net.Listen("tcp", o.listen); err != nil {
 		return nil, err
 	}
 	if d.probes, err = net.Listen("tcp", o.healthAddress); err != nil {
+		return nil, err
+	}
+	if d.profiles, err = telemetry.ListenForProfiles(context.Background(), o.pprofAddress); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -115,7 +124,7 @@ func (d *dataplane) serve(ctx context.Context) error {
 		Endpoint: d.endpoint(), Gate: d.gate,
 	}
 	d.tickets.join(&config)
-	requests := chunkapi.NewServer(d.options.allow(chunkapi.New(config)), d.log)
+	requests := chunkapi.NewServer(d.traced(d.options.allow(chunkapi.New(config))), d.log)
 	entrance := door.New(d.chunks, door.Bounds{Connections: d.options.maxConnections, HTTP2: min(d.options.maxConcurrentChunks, d.options.maxConnections)})
 	go func() { failed <- d.identity.serve(requests, entrance) }()
 	d.health.ready.Store(true)
@@ -123,6 +132,7 @@ func (d *dataplane) serve(ctx context.Context) error {
 	tended := make(chan struct{})
 	go func() { defer close(tended); d.uploads.Run(background) }()
 	go d.tickets.run(background)
+	go telemetry.ServeProfiles(background, d.profiles, d.log)
 	go d.identity.run(background)
 	followed := make(chan error, 1)
 	go func() { followed <- d.cluster.Run(background, d.uploads, d.endpoint()) }()
@@ -174,7 +184,7 @@ func (d *dataplane) close() {
 	if d.uploads != nil {
 		d.uploads.Close()
 	}
-	for _, listener := range []net.Listener{d.chunks, d.probes} {
+	for _, listener := range []net.Listener{d.chunks, d.probes, d.profiles} {
 		if listener != nil {
 			_ = listener.Close() // its server has closed it, if there was one
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/upload"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // serving is a dataplane that serves the volume of volumeWith over TLS, and a
@@ -23,12 +24,12 @@ type serving struct {
 	stopped chan error
 }
 
-func serveOverTLS(t *testing.T, flags ...string) serving {
+func serveOverTLS(t *testing.T, traces telemetry.Traces, flags ...string) serving {
 	t.Helper()
 	dir := t.TempDir()
 	pool := x509.NewCertPool()
 	pool.AddCert(writePair(t, dir, 1))
-	d, err := newDataplane(t, volumeWith(t), append(flags, "--tls-dir="+dir)...)
+	d, err := newTraced(t, traces, volumeWith(t), append(flags, "--tls-dir="+dir)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func (s serving) do(c *http.Client, method, path string, body io.Reader, length 
 // TestItStopsOverHTTP2: of the requests on one connection, the one that is received is
 // waited for, and the one that waits for its turn is answered at once.
 func TestItStopsOverHTTP2(t *testing.T) {
-	s := serveOverTLS(t, "--max-concurrent-chunks=1")
+	s := serveOverTLS(t, telemetry.Traces{}, "--max-concurrent-chunks=1")
 	c := s.client(t)
 	if r := s.do(c, http.MethodGet, "", nil, 0); r.protocol != "HTTP/2.0" || r.status != http.StatusOK {
 		t.Fatalf("got %+v", r)
@@ -112,7 +113,7 @@ func TestItStopsOverHTTP2(t *testing.T) {
 
 // TestAsManySpeakHTTP2AsChunksAreReceived; others are served over HTTP/1.1.
 func TestAsManySpeakHTTP2AsChunksAreReceived(t *testing.T) {
-	s := serveOverTLS(t, "--max-concurrent-chunks=1")
+	s := serveOverTLS(t, telemetry.Traces{}, "--max-concurrent-chunks=1")
 	for _, want := range []string{"HTTP/2.0", "HTTP/1.1"} {
 		if r := s.do(s.client(t), http.MethodPut, "/chunks/0", strings.NewReader("0123"), 4); r.protocol != want || r.err != nil {
 			t.Errorf("got %+v, want %s", r, want)

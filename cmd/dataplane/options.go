@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/cluster"
 	"github.com/slipway-dev/slipway/dataplane/door"
 	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
@@ -31,6 +32,7 @@ type options struct {
 	listen        string
 	advertiseURL  string
 	healthAddress string
+	pprofAddress  string
 
 	maxConcurrentChunks           int
 	maxConcurrentChunksPerSession int
@@ -74,6 +76,7 @@ func (o *options) register(flags *flag.FlagSet) {
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8090", "where chunks are taken; port 0 takes any port that is free")
 	flags.StringVar(&o.advertiseURL, "advertise-url", "", "the base URL under which clients reach --listen; https://<listen> (http without --tls-dir) when empty")
 	flags.StringVar(&o.healthAddress, "health-address", "127.0.0.1:8091", "where /healthz, /readyz and /metrics are served over plain HTTP")
+	flags.StringVar(&o.pprofAddress, "pprof-address", "", "where /debug/pprof/ is served over plain HTTP, a loopback address; nowhere when empty")
 	flags.IntVar(&o.maxConcurrentChunks, "max-concurrent-chunks", chunkapi.DefaultMaxConcurrentChunks, fmt.Sprintf("how many chunks are received at once, from 1 to %d; "+
 		"memory grows with it. For each of them %d more may wait for their turn, which goes round the sessions; whoever comes beyond that is told to come again",
 		mostChunks, chunkapi.WaitersPerChunk))
@@ -134,6 +137,10 @@ func (o *options) complete(hostname func() (string, error)) error {
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		refuse("log-format", "is %q, which is neither text nor json", o.logFormat)
+	}
+	var err error
+	if o.pprofAddress, err = telemetry.CheckLoopback(o.pprofAddress); err != nil {
+		refuse("pprof-address", "can't be used: %w", err)
 	}
 	if err := o.ticketOptions.check(); err != nil {
 		errs = append(errs, err)

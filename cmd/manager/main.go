@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -17,13 +18,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/slipway-dev/slipway/controllers"
+	"github.com/slipway-dev/slipway/telemetry"
 )
+
+// version is set when the program is linked.
+var version = "dev"
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
 type options struct {
 	namespace               string
 	metricsAddress          string
 	healthAddress           string
+	pprofAddress            string
 	leaderElect             bool
 	leaderElectionNamespace string
 	logLevel                slog.Level
@@ -34,23 +40,35 @@ func main() {
 	flag.StringVar(&o.namespace, "namespace", "", "the only namespace to look after; all namespaces when empty")
 	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "127.0.0.1:8080", "where metrics are served over plain HTTP; 0 for nowhere")
 	flag.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
+	flag.StringVar(&o.pprofAddress, "pprof-address", "", "where /debug/pprof/ is served over plain HTTP, a loopback address; nowhere when empty")
 	flag.BoolVar(&o.leaderElect, "leader-elect", true, "let only the leader work, so that several managers can run")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
 	flag.Parse()
+	var err error
+	if o.pprofAddress, err = telemetry.CheckLoopback(o.pprofAddress); err != nil {
+		fmt.Fprintf(os.Stderr, "manager: refuses to start:\n--pprof-address can't be used: %v\n", err)
+		os.Exit(2)
+	}
 
-	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel})
+	handler := telemetry.Handler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
-	klog.SetSlogLogger(slog.New(handler))
+	log := slog.New(handler)
+	klog.SetSlogLogger(log)
 
-	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
-		slog.New(handler).Error("the manager stopped", "error", err)
+	if err := run(ctrl.SetupSignalHandler(), o, log); err != nil {
+		log.Error("the manager stopped", "error", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options, log *slog.Logger) (err error) {
+	traces, err := telemetry.OpenTraces(ctx, "slipway-manager", version, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traces.Close()) }()
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w", err)
@@ -64,6 +82,7 @@ func run(ctx context.Context, o options) error {
 	}
 	managed.Metrics = server.Options{BindAddress: o.metricsAddress}
 	managed.HealthProbeBindAddress = o.healthAddress
+	managed.PprofBindAddress = o.pprofAddress
 	managed.LeaderElection = o.leaderElect
 	managed.LeaderElectionID = "slipway-operator"
 	managed.LeaderElectionNamespace = o.leaderElectionNamespace

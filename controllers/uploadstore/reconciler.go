@@ -19,6 +19,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // retryConflictAfter is how long a reconcile whose observation was out of date waits.
@@ -48,7 +49,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.UploadStore{}, builder.WithPredicates(specChanges())).
 		Watches(&coordinationv1.Lease{}, handler.EnqueueRequestsFromMapFunc(storeOfLease)).
 		Watches(&v1alpha1.UploadSession{}, countLater(), builder.WithPredicates(reservationChanges())).
-		Complete(r)
+		Complete(telemetry.Reconciler("uploadstore", r))
 }
 
 // Reconcile observes a store, plans and applies.
