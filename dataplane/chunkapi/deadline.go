@@ -130,6 +130,8 @@ type reply struct {
 	idle    time.Duration
 	renewed time.Time
 	begun   bool
+	status  int
+	sent    int64 // bytes of the body
 }
 
 func newReply(w http.ResponseWriter, idle time.Duration) *reply {
@@ -142,7 +144,7 @@ func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // WriteHeader renews the deadline and sends the header. Before net/http does
 // so it may read what is left of the body, until the read deadline.
 func (w *reply) WriteHeader(status int) {
-	w.begun = true
+	w.begun, w.status = true, status
 	w.renew(2 * w.idle)
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -150,9 +152,13 @@ func (w *reply) WriteHeader(status int) {
 // Write renews the deadline and writes. The last renewal serves for what
 // net/http still has to send when the handler has returned.
 func (w *reply) Write(p []byte) (int, error) {
-	w.begun = true
+	if !w.begun {
+		w.begun, w.status = true, http.StatusOK
+	}
 	w.renew(w.idle)
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
 }
 
 func (w *reply) renew(d time.Duration) {

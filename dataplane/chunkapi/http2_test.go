@@ -251,6 +251,18 @@ func TestSlowHeaderOverHTTP2(t *testing.T) {
 	p.end()
 }
 
+// TestSlowHeader over HTTP/1.1 has a bound of its own, also where a byte comes now and then.
+func TestSlowHeader(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{server: func(s *http.Server) { s.ReadHeaderTimeout = 200 * time.Millisecond }})
+	c := w.dial()
+	c.write([]byte("GET / HTTP/1.1\r\nX-Slow: "))
+	stop := make(chan struct{})
+	defer close(stop)
+	go drip(c, bytes.Repeat([]byte("a"), int(patience/dripEvery)), stop)
+	c.wantClosed()
+}
+
 // TestGracefulEndOverHTTP2: those who are told that the server goes away still get their answers.
 func TestGracefulEndOverHTTP2(t *testing.T) {
 	t.Parallel()
