@@ -124,7 +124,8 @@ uninstall: ## Remove the CRDs, and with them every session and store
 
 .PHONY: deploy
 deploy: ## The CRDs and the operator
-	$(KUSTOMIZE) build config/default | sed 's|image: slipway-manager:dev$$|image: $(MANAGER_IMAGE)|' | $(KUBECTL) apply --server-side -f -
+	$(KUSTOMIZE) build config/default | sed -e 's|image: slipway-manager:dev$$|image: $(MANAGER_IMAGE)|' \
+		-e 's|--dataplane-image=slipway-dataplane:dev$$|--dataplane-image=$(DATAPLANE_IMAGE)|' | $(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
 undeploy: ## Remove the operator, keep the CRDs and their objects

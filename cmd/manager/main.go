@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/slipway-dev/slipway/controllers"
+	"github.com/slipway-dev/slipway/controllers/managed"
 	"github.com/slipway-dev/slipway/telemetry"
 )
 
@@ -32,6 +33,7 @@ type options struct {
 	pprofAddress            string
 	leaderElect             bool
 	leaderElectionNamespace string
+	dataplane               managed.Options
 	logLevel                slog.Level
 }
 
@@ -44,6 +46,9 @@ func main() {
 	flag.BoolVar(&o.leaderElect, "leader-elect", true, "let only the leader work, so that several managers can run")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
+	flag.StringVar(&o.dataplane.Image, "dataplane-image", "slipway-dataplane:dev", "the image of a Managed store's dataplane where the store names none")
+	flag.StringVar(&o.dataplane.Role, "dataplane-role", managed.DefaultRole,
+		"the ClusterRole with what a dataplane may do in its namespace, which the manager must be let bind")
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
 	flag.Parse()
 	var err error
@@ -93,7 +98,7 @@ func run(ctx context.Context, o options, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("create the manager: %w", err)
 	}
-	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace); err != nil {
+	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace, o.dataplane); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -38,6 +38,11 @@ func namesOf(store *v1alpha1.UploadStore) names {
 	service := store.Name + "." + store.Namespace + ".svc"
 	local := service + ".cluster.local"
 	dns := []string{store.Name, store.Name + "." + store.Namespace, service, local, "*." + service, "*." + local, "localhost"}
+	if store.Spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged {
+		// Each replica has a name of its own.
+		replicas := "*." + v1alpha1.ReplicasServiceName(store.Name) + "." + store.Namespace + ".svc"
+		dns = append(dns, replicas, replicas+".cluster.local")
+	}
 	ips := []string{"127.0.0.1", "::1"}
 	dns = append(dns, store.Spec.Dataplane.Certificate.DNSNames...)
 	for _, ip := range store.Spec.Dataplane.Certificate.IPAddresses {

@@ -18,10 +18,12 @@ type room struct {
 var house = []room{
 	// The API: nothing but types, constants and generated code.
 	{path: "api/v1alpha1", libraries: []string{
+		"k8s.io/api/core/v1", // what Kubernetes itself lets one say of a Pod
 		"k8s.io/apimachinery",
 		"sigs.k8s.io/controller-runtime/pkg/scheme",
 	}},
 	{path: "api/applyconfiguration/...", rooms: []string{"api/v1alpha1"}, libraries: []string{
+		"k8s.io/api/core/v1",
 		"k8s.io/apimachinery",
 		"k8s.io/client-go/applyconfigurations",
 		"sigs.k8s.io/structured-merge-diff/v6",
@@ -33,7 +35,14 @@ var house = []room{
 	{path: "controllers/keyring", rooms: []string{"api/...", "telemetry"}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
-	{path: "controllers/uploadstore", rooms: operator, libraries: kubernetes},
+	{path: "controllers/uploadstore", rooms: slices.Concat(operator, []string{"controllers/managed"}), libraries: kubernetes},
+	// What a Managed store consists of: pure.
+	{path: "controllers/managed", rooms: []string{"api/..."}, libraries: []string{
+		"k8s.io/api",
+		"k8s.io/apimachinery",
+		"k8s.io/utils/ptr",
+		"sigs.k8s.io/controller-runtime/pkg/client",
+	}},
 	{path: "controllers/admission", rooms: []string{"api/..."}, libraries: []string{"k8s.io/apimachinery", "k8s.io/utils/ptr"}},
 	{path: "controllers/conditions", rooms: []string{"api/..."}, libraries: []string{
 		"k8s.io/apimachinery",

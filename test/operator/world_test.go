@@ -21,6 +21,7 @@ import (
 
 	applyv1alpha1 "github.com/slipway-dev/slipway/api/applyconfiguration/api/v1alpha1"
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/managed"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
 )
@@ -33,6 +34,9 @@ const (
 	leaseDuration = 10 * time.Second
 	leaseLife     = leaseDuration + 5*time.Second // what it counts, with the skew allowed
 )
+
+// dataplaneOptions are what Managed stores run with.
+var dataplaneOptions = managed.Options{Image: "slipway-dataplane:test", Role: managed.DefaultRole}
 
 // world is a namespace, a clock and the two reconcilers, stepped by hand.
 type world struct {
@@ -55,7 +59,7 @@ func newWorld(ctx context.Context) *world {
 		namespace: namespace.Name,
 		clock:     clock,
 		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Clock: clock},
-		stores:    &uploadstore.Reconciler{Client: operator, Clock: clock},
+		stores:    &uploadstore.Reconciler{Client: operator, Direct: operator, Recorder: recorder, Dataplane: dataplaneOptions, Clock: clock},
 		events:    recorder.Events,
 	}
 }

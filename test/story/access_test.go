@@ -59,7 +59,7 @@ var accessCallers = []struct {
 	{"an uploader's token for the API server", func(a access, _, _ string) string {
 		return a.token(a.account(namespace, "apiserver", uploaderRole))
 	}},
-	{"an uploader's token that has an hour left", func(a access, _, _ string) string {
+	{"an uploader's token that has half an hour left", func(a access, _, _ string) string {
 		return a.remade(a.token(a.account(namespace, "fresh", uploaderRole), audience), time.Now().Add(time.Hour/2))
 	}},
 	{"the same, a minute after it has expired", func(a access, _, _ string) string {

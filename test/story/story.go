@@ -125,10 +125,15 @@ func (t *teller) show(ctx context.Context, args ...string) (string, error) {
 	return out, err
 }
 
-// apply creates the samples as they are, and a session for the real file.
+// apply creates samples as they are, and a session for the real file. The
+// store is the one whose dataplane somebody else starts: no Pod runs here.
 func (t *teller) apply(ctx context.Context) error {
-	t.say("Applying config/samples: a store, and a first session that nobody uploads")
-	if _, err := t.show(ctx, "apply", "--kustomize", filepath.Join(t.Root, "config", "samples")); err != nil {
+	t.say("Applying samples: a store, a quota, and a first session that nobody uploads")
+	samples := filepath.Join(t.Root, "config", "samples")
+	if _, err := t.show(ctx, "apply",
+		"--filename", filepath.Join(samples, "sidecar", "store.yaml"),
+		"--filename", filepath.Join(samples, "uploads_v1alpha1_uploadquota.yaml"),
+		"--filename", filepath.Join(samples, "uploads_v1alpha1_uploadsession.yaml")); err != nil {
 		return err
 	}
 	if _, err := t.show(ctx, "wait", "--for=condition=Ready", "upst/"+storeName, "--timeout=30s"); err != nil {
