@@ -47,7 +47,7 @@ func harmful() []attempt {
 		{verb: "impersonate", resource: "users"},
 		{verb: "escalate", group: "rbac.authorization.k8s.io", resource: "clusterroles"},
 		{verb: "bind", group: "rbac.authorization.k8s.io", resource: "clusterroles"},
-		{verb: "create", group: "rbac.authorization.k8s.io", resource: "rolebindings"},
+		{verb: "bind", group: "rbac.authorization.k8s.io", resource: "clusterroles", name: "cluster-admin"},
 		{verb: "update", group: "apiextensions.k8s.io", resource: "customresourcedefinitions"},
 		{verb: "update", group: slipwayGroup, resource: "uploadquotas"},
 		{verb: "create", group: slipwayGroup, resource: "uploadquotas"},
@@ -61,6 +61,9 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 	content := func(verb string) attempt {
 		return attempt{verb: verb, group: slipwayGroup, resource: "uploadsessions", subresource: "content"}
 	}
+	// The manager makes these for its dataplanes, of the two roles that it may bind.
+	grant := attempt{verb: "create", group: "rbac.authorization.k8s.io", resource: "rolebindings"}
+	grantEverywhere := attempt{verb: "create", group: "rbac.authorization.k8s.io", resource: "clusterrolebindings"}
 	ours := func(verb, resource, subresource string) attempt {
 		return attempt{verb: verb, group: slipwayGroup, resource: resource, subresource: subresource}
 	}
@@ -88,7 +91,7 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 				{verb: "update", group: "coordination.k8s.io", resource: "leases"},
 			},
 			mayNot: []attempt{
-				{verb: "get", resource: "secrets", name: "slipway-ca"}, {verb: "get", resource: "secrets", name: "slipway-dataplane"},
+				grant, grantEverywhere, {verb: "get", resource: "secrets", name: "slipway-ca"}, {verb: "get", resource: "secrets", name: "slipway-dataplane"},
 				ours("update", "uploadsessions", ""), ours("patch", "uploadsessions", ""), ours("delete", "uploadsessions", ""),
 				content("get"), ours("create", "uploadsessions", "tickets"), ours("patch", "uploadstores", "status"), ours("update", "uploadstores", ""),
 				{verb: "create", group: slipwayGroup, resource: "uploadsessions", elsewhere: true},
@@ -99,7 +102,7 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 			file: "user_roles.yaml", role: "viewer",
 			may: []attempt{ours("get", "uploadsessions", ""), ours("list", "uploadstores", ""), ours("watch", "uploadquotas", "")},
 			mayNot: []attempt{
-				content("get"), content("update"), content("delete"), ours("create", "uploadsessions", "tickets"), ours("create", "uploadsessions", ""),
+				grant, grantEverywhere, content("get"), content("update"), content("delete"), ours("create", "uploadsessions", "tickets"), ours("create", "uploadsessions", ""),
 				ours("update", "uploadsessions", ""), ours("delete", "uploadsessions", ""), ours("create", "uploadstores", ""),
 				{verb: "get", group: slipwayGroup, resource: "uploadsessions", elsewhere: true},
 			},
@@ -108,7 +111,7 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 			file: "user_roles.yaml", role: "uploader",
 			may: []attempt{content("get"), content("update"), content("delete"), ours("create", "uploadsessions", ""), ours("create", "uploadsessions", "tickets")},
 			mayNot: []attempt{
-				ours("create", "uploadstores", ""), ours("update", "uploadstores", ""), ours("delete", "uploadstores", ""),
+				grant, grantEverywhere, ours("create", "uploadstores", ""), ours("update", "uploadstores", ""), ours("delete", "uploadstores", ""),
 				ours("patch", "uploadsessions", "status"), ours("impersonate-owner", "uploadsessions", ""),
 				{verb: "update", group: slipwayGroup, resource: "uploadsessions", subresource: "content", elsewhere: true},
 			},
@@ -117,7 +120,7 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 			file: "user_roles.yaml", role: "admin",
 			may: []attempt{content("get"), content("update"), content("delete"), ours("create", "uploadstores", ""), ours("delete", "uploadstores", "")},
 			mayNot: []attempt{
-				ours("patch", "uploadsessions", "status"), ours("patch", "uploadstores", "status"), ours("impersonate-owner", "uploadsessions", ""),
+				grant, grantEverywhere, ours("patch", "uploadsessions", "status"), ours("patch", "uploadstores", "status"), ours("impersonate-owner", "uploadsessions", ""),
 				{verb: "delete", group: slipwayGroup, resource: "uploadstores", elsewhere: true},
 			},
 		},
