@@ -15,9 +15,11 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/cluster"
+	"github.com/slipway-dev/slipway/dataplane/door"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
 	"github.com/slipway-dev/slipway/dataplane/upload"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // dataplane is everything that runs, wired.
@@ -38,6 +40,10 @@ type dataplane struct {
 
 	chunks net.Listener
 	probes net.Listener
+	// profiles is nil where nobody wants them.
+	profiles net.Listener
+
+	traces telemetry.Traces
 
 	// writing is whether requests were cut short and may still be writing.
 	writing bool
@@ -45,8 +51,8 @@ type dataplane struct {
 
 // open opens the volume for this process alone and listens, so that what can't
 // work is refused before a byte moves. Nothing is served yet.
-func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err error) {
-	d := &dataplane{options: o, log: log, meters: newMeters()}
+func open(o options, api *rest.Config, traces telemetry.Traces, log *slog.Logger) (_ *dataplane, err error) {
+	d := &dataplane{options: o, log: log, traces: traces, meters: newMeters()}
 	d.health.metrics = d.meters.handler()
 	defer func() {
 		if err != nil {
@@ -74,16 +80,19 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 	}); err != nil {
 		return nil, err
 	}
-	measured := d.meters.Volume.Measure(d.sink)
-	d.core = session.NewService(session.Config{Sink: measured, Checksum: crc64nvme.New})
+	volume := d.volume()
+	d.core = session.NewService(session.Config{Sink: volume, Checksum: crc64nvme.New})
 	d.uploads = upload.NewService(upload.Config{
-		Core: d.core, Publisher: measured, Derelicts: d.sink, Directory: d.cluster.Directory(), Log: log,
+		Core: d.core, Publisher: volume, Derelicts: d.sink, Directory: d.cluster.Directory(), Log: log,
 		Changed: d.cluster.Changed, Ended: d.meters.ended,
 	})
 	if d.chunks, err = net.Listen("tcp", o.listen); err != nil {
 		return nil, err
 	}
 	if d.probes, err = net.Listen("tcp", o.healthAddress); err != nil {
+		return nil, err
+	}
+	if d.profiles, err = telemetry.ListenForProfiles(context.Background(), o.pprofAddress); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -124,13 +133,15 @@ func (d *dataplane) serve(ctx context.Context) error {
 		Endpoint: d.endpoint(), Gate: d.gate, Metrics: d.meters.HTTP, Forwarder: forwarder,
 	}
 	d.tickets.join(&config)
-	requests := chunkapi.NewServer(d.options.allow(chunkapi.New(config)), d.log)
-	go func() { failed <- d.identity.serve(requests, d.chunks) }()
+	requests := chunkapi.NewServer(d.traced(d.options.allow(chunkapi.New(config))), d.log)
+	entrance := door.New(d.chunks, door.Bounds{Connections: d.options.maxConnections, HTTP2: min(d.options.maxConcurrentChunks, d.options.maxConnections)})
+	go func() { failed <- d.identity.serve(requests, entrance) }()
 	d.health.ready.Store(true)
 
 	tended := make(chan struct{})
 	go func() { defer close(tended); d.uploads.Run(background) }()
 	go d.tickets.run(background)
+	go telemetry.ServeProfiles(background, d.profiles, d.log)
 	go d.identity.run(background)
 	followed := make(chan error, 1)
 	go func() { followed <- d.cluster.Run(background, d.uploads, d.endpoint()) }()
@@ -184,7 +195,7 @@ func (d *dataplane) close() {
 	if d.uploads != nil {
 		d.uploads.Close()
 	}
-	for _, listener := range []net.Listener{d.chunks, d.probes} {
+	for _, listener := range []net.Listener{d.chunks, d.probes, d.profiles} {
 		if listener != nil {
 			_ = listener.Close() // its server has closed it, if there was one
 		}

@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // nowhere is an API server that is away.
@@ -22,13 +23,18 @@ var nowhere = &rest.Config{Host: "http://127.0.0.1:1"}
 
 func newDataplane(t *testing.T, root string, args ...string) (*dataplane, error) {
 	t.Helper()
+	return newTraced(t, telemetry.Traces{}, root, args...)
+}
+
+func newTraced(t *testing.T, traces telemetry.Traces, root string, args ...string) (*dataplane, error) {
+	t.Helper()
 	ctrl.SetLogger(logr.Discard())
 	o, err := parse(t, append(args, "--root="+root, "--listen=127.0.0.1:0", "--shutdown-grace=20s")...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.healthAddress = "127.0.0.1:0"
-	return open(o, nowhere, slog.New(slog.DiscardHandler))
+	return open(o, nowhere, traces, slog.New(slog.DiscardHandler))
 }
 
 func ask(t *testing.T, method, url string, body io.Reader) (status int, answer string) {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // version is set when the program is linked.
@@ -25,7 +28,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "dataplane: refuses to start:\n%v\n", err)
 		os.Exit(2)
 	}
-	handler := o.handler(os.Stderr)
+	handler := telemetry.Handler(o.handler(os.Stderr))
 	log := slog.New(handler)
 	slog.SetDefault(log)
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
@@ -38,12 +41,17 @@ func main() {
 }
 
 // run serves until the context is done and what is in flight has ended.
-func run(ctx context.Context, o options, log *slog.Logger) error {
+func run(ctx context.Context, o options, log *slog.Logger) (err error) {
+	traces, err := telemetry.OpenTraces(ctx, "slipway-dataplane", version, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traces.Close()) }()
 	api, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w", err)
 	}
-	d, err := open(o, api, log)
+	d, err := open(o, api, traces, log)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,10 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/auth/delegated"
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/cluster"
+	"github.com/slipway-dev/slipway/dataplane/door"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
@@ -32,9 +34,11 @@ type options struct {
 	listen        string
 	advertiseURL  string
 	healthAddress string
+	pprofAddress  string
 
 	maxConcurrentChunks           int
 	maxConcurrentChunksPerSession int
+	maxConnections                int
 
 	progressWritesPerSecond float64
 
@@ -53,6 +57,12 @@ type options struct {
 // for each of them that takes 1 GiB.
 const mostChunks = 1 << 30 / session.DefaultBlockSize
 
+// The bounds of --max-connections.
+const (
+	leastConnections = 8
+	mostConnections  = 1 << 20
+)
+
 // The bounds of --progress-writes-per-second.
 const (
 	leastProgressWrites = 0.01
@@ -68,11 +78,14 @@ func (o *options) register(flags *flag.FlagSet) {
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8090", "where chunks are taken; port 0 takes any port that is free")
 	flags.StringVar(&o.advertiseURL, "advertise-url", "", "the base URL under which clients reach --listen; https://<listen> (http without --tls-dir) when empty")
 	flags.StringVar(&o.healthAddress, "health-address", "127.0.0.1:8091", "where /healthz, /readyz and /metrics are served over plain HTTP")
+	flags.StringVar(&o.pprofAddress, "pprof-address", "", "where /debug/pprof/ is served over plain HTTP, a loopback address; nowhere when empty")
 	flags.IntVar(&o.maxConcurrentChunks, "max-concurrent-chunks", chunkapi.DefaultMaxConcurrentChunks, fmt.Sprintf("how many chunks are received at once, from 1 to %d; "+
 		"memory grows with it. For each of them %d more may wait for their turn, which goes round the sessions; whoever comes beyond that is told to come again",
 		mostChunks, chunkapi.WaitersPerChunk))
 	flags.IntVar(&o.maxConcurrentChunksPerSession, "max-concurrent-chunks-per-session", 0, "how many of them may be of one session, "+
 		"at most --max-concurrent-chunks; three quarters of that when 0")
+	flags.IntVar(&o.maxConnections, "max-connections", door.DefaultMaxConnections, fmt.Sprintf("how many connections to --listen may be open at once, from %d to %d; "+
+		"at most --max-concurrent-chunks of them speak HTTP/2. Beyond that the one on which nobody has asked for anything for longest is closed", leastConnections, mostConnections))
 	flags.Float64Var(&o.progressWritesPerSecond, "progress-writes-per-second", cluster.DefaultProgressWritesPerSecond,
 		fmt.Sprintf("how often the progress of all sessions together is written to the API server at most, from %g to %d; "+
 			"how an upload ended is written at once and does not count", leastProgressWrites, mostProgressWrites))
@@ -118,11 +131,18 @@ func (o *options) complete(hostname func() (string, error)) error {
 	if o.maxConcurrentChunksPerSession < 0 {
 		refuse("max-concurrent-chunks-per-session", "is %d, which is negative", o.maxConcurrentChunksPerSession)
 	}
+	if o.maxConnections < leastConnections || o.maxConnections > mostConnections {
+		refuse("max-connections", "is %d, which is not from %d to %d", o.maxConnections, leastConnections, mostConnections)
+	}
 	if p := o.progressWritesPerSecond; p < leastProgressWrites || p > mostProgressWrites || math.IsNaN(p) {
 		refuse("progress-writes-per-second", "is %g, which is not from %g to %d", p, leastProgressWrites, mostProgressWrites)
 	}
 	if o.logFormat != "text" && o.logFormat != "json" {
 		refuse("log-format", "is %q, which is neither text nor json", o.logFormat)
+	}
+	var err error
+	if o.pprofAddress, err = telemetry.CheckLoopback(o.pprofAddress); err != nil {
+		refuse("pprof-address", "can't be used: %w", err)
 	}
 	if err := o.ticketOptions.check(); err != nil {
 		errs = append(errs, err)

@@ -57,6 +57,8 @@ func TestRefusals(t *testing.T) {
 		"an address of the network":   {[]string{"--listen=192.0.2.1:8090"}, "loopback"},
 		"an address without a port":   {[]string{"--listen=127.0.0.1"}, "--listen"},
 		"an endpoint that is no URL":  {[]string{"--advertise-url=models:80"}, "--advertise-url"},
+		"profiles for everybody":      {[]string{"--pprof-address=:6060"}, "--pprof-address can't be used: \":6060\" is not a loopback address"},
+		"too few connections":         {[]string{"--max-connections=7"}, "--max-connections is 7, which is not from 8 to 1048576"},
 		"no chunk at a time":          {[]string{"--max-concurrent-chunks=0"}, "--max-concurrent-chunks is 0, which is not from 1 to 4096"},
 		"too many chunks at a time":   {[]string{"--max-concurrent-chunks=4097"}, "--max-concurrent-chunks is 4097, which is not from 1 to 4096"},
 		"less than none of a session": {[]string{"--max-concurrent-chunks-per-session=-1"}, "--max-concurrent-chunks-per-session is -1, which is negative"},

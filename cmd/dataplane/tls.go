@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/door"
 )
 
 // The files of --tls-dir, named as in a Secret of type kubernetes.io/tls.
@@ -67,17 +67,18 @@ func (i identity) run(ctx context.Context) {
 	}
 }
 
-// serve serves on a listener until the server is closed.
-func (i identity) serve(server *http.Server, listener net.Listener) error {
+// serve serves whoever comes through a door until the server is closed.
+func (i identity) serve(server *http.Server, entrance *door.Door) error {
+	server.ConnState = entrance.ConnState
 	if !i.secure() {
-		return serveHTTP(server, listener)
+		return serveHTTP(server, entrance)
 	}
-	server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: i.watcher.GetCertificate}
-	err := server.ServeTLS(listener, "", "")
+	server.TLSConfig = entrance.TLS(&tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: i.watcher.GetCertificate})
+	err := server.ServeTLS(entrance, "", "")
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	return fmt.Errorf("serve %s: %w", listener.Addr(), err)
+	return fmt.Errorf("serve %s: %w", entrance.Addr(), err)
 }
 
 // bundle is what clients trust, as the folder has it now; empty where it has none.

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/door"
 )
 
 // writePair writes a certificate of its own for 127.0.0.1, and returns it.
@@ -101,7 +103,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 		_, _ = w.Write([]byte("done"))
 	})}
 	served := make(chan error, 1)
-	go func() { served <- i.serve(server, listener) }()
+	go func() { served <- i.serve(server, door.New(listener, door.Bounds{Connections: 100, HTTP2: 1})) }()
 
 	trusted := x509.NewCertPool()
 	trusted.AddCert(first)

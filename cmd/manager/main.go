@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -18,7 +19,11 @@ import (
 
 	"github.com/slipway-dev/slipway/controllers"
 	"github.com/slipway-dev/slipway/controllers/managed"
+	"github.com/slipway-dev/slipway/telemetry"
 )
+
+// version is set when the program is linked.
+var version = "dev"
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
 type options struct {
@@ -26,6 +31,7 @@ type options struct {
 	metricsAddress          string
 	metricsSecure           bool
 	healthAddress           string
+	pprofAddress            string
 	leaderElect             bool
 	leaderElectionNamespace string
 	dataplane               managed.Options
@@ -40,6 +46,7 @@ func main() {
 	flag.BoolVar(&o.metricsSecure, "metrics-secure", false,
 		"serve metrics over TLS, to whoever has a token and the right to get the path /metrics; otherwise over plain HTTP, to everybody")
 	flag.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
+	flag.StringVar(&o.pprofAddress, "pprof-address", "", "where /debug/pprof/ is served over plain HTTP, a loopback address; nowhere when empty")
 	flag.BoolVar(&o.leaderElect, "leader-elect", true, "let only the leader work, so that several managers can run")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
@@ -49,18 +56,29 @@ func main() {
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
 	o.webhook.register(flag.CommandLine)
 	flag.Parse()
+	var err error
+	if o.pprofAddress, err = telemetry.CheckLoopback(o.pprofAddress); err != nil {
+		fmt.Fprintf(os.Stderr, "manager: refuses to start:\n--pprof-address can't be used: %v\n", err)
+		os.Exit(2)
+	}
 
-	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel})
+	handler := telemetry.Handler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
-	klog.SetSlogLogger(slog.New(handler))
+	log := slog.New(handler)
+	klog.SetSlogLogger(log)
 
-	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
-		slog.New(handler).Error("the manager stopped", "error", err)
+	if err := run(ctrl.SetupSignalHandler(), o, log); err != nil {
+		log.Error("the manager stopped", "error", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options, log *slog.Logger) (err error) {
+	traces, err := telemetry.OpenTraces(ctx, "slipway-manager", version, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, traces.Close()) }()
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w", err)
@@ -74,6 +92,7 @@ func run(ctx context.Context, o options) error {
 	}
 	managed.Metrics = o.metrics()
 	managed.HealthProbeBindAddress = o.healthAddress
+	managed.PprofBindAddress = o.pprofAddress
 	managed.LeaderElection = o.leaderElect
 	managed.LeaderElectionID = "slipway-operator"
 	managed.LeaderElectionNamespace = o.leaderElectionNamespace

@@ -17,6 +17,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 const (
@@ -43,7 +44,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("uploadquota").
 		For(&v1alpha1.UploadQuota{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.UploadSession{}, r.onSessions()).
-		Complete(r)
+		Complete(telemetry.Reconciler("uploadquota", r))
 }
 
 // Reconcile observes a quota, plans and applies.

@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/heartbeat"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // workers is how many sessions are reconciled at a time. They wait for the API
@@ -45,7 +46,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.UploadQuota{}, onQuotas(q)).
 		Watches(&coordinationv1.Lease{}, onLeases(q)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		Complete(r)
+		Complete(telemetry.Reconciler("uploadsession", r))
 }
 
 // on feeds the queue with what comes and goes.

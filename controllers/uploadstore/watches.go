@@ -22,6 +22,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/managed"
+	"github.com/slipway-dev/slipway/telemetry"
 )
 
 // SetupWithManager lets the manager run the reconciler.
@@ -40,7 +41,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(storesOfClaim(mgr.GetClient()))).
 		Watches(&coordinationv1.Lease{}, handler.EnqueueRequestsFromMapFunc(storeOf)).
 		Watches(&v1alpha1.UploadSession{}, countLater(), builder.WithPredicates(reservationChanges())).
-		Complete(r)
+		Complete(telemetry.Reconciler("uploadstore", r))
 }
 
 // storeOf is the store that a label of a Lease or a Pod names.

@@ -66,5 +66,5 @@ func (a *api) audit(w http.ResponseWriter, r *http.Request, err error) {
 	a.metrics.Denied(denial)
 	caller := callerOf(r)
 	a.log.WarnContext(r.Context(), "request denied", "reason", err, "user", caller.User, "ticket", caller.Ticket != nil,
-		"method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "requestID", w.Header().Get(requestIDHeader))
+		"session", sessionOf(r), "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "requestID", w.Header().Get(requestIDHeader))
 }

@@ -23,6 +23,12 @@ func patient(c Config) options {
 	return options{api: c}
 }
 
+// over is the same over HTTP/2, or not.
+func (o options) over(http2 bool) options {
+	o.http2 = http2
+	return o
+}
+
 // access is one use of the disk that waits until it is let go on.
 type access struct {
 	id session.ID
@@ -59,24 +65,25 @@ func (d *slowDisk) use(id session.ID) error {
 
 // TestOnlyChunksWaitForAHungDisk: every slot is taken by a chunk that the disk
 // does not take, and as many more wait as may.
-func TestOnlyChunksWaitForAHungDisk(t *testing.T) {
-	t.Parallel()
+func TestOnlyChunksWaitForAHungDisk(t *testing.T) { eachProtocol(t, testOnlyChunksWaitForAHungDisk) }
+
+func testOnlyChunksWaitForAHungDisk(t *testing.T, http2 bool) {
 	for what, hook := range map[string]func(*volume) *atomic.Pointer[onDisk]{
 		"write":  func(v *volume) *atomic.Pointer[onDisk] { return &v.write },
 		"commit": func(v *volume) *atomic.Pointer[onDisk] { return &v.commit },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, patient(Config{MaxConcurrentChunks: 2}))
+			w := newWorld(t, patient(Config{MaxConcurrentChunks: 2}).over(http2))
 			publish(w, "done", []byte("0123"))
 			disk := newSlowDisk(t)
 			use := onDisk(disk.use)
 			hook(w.volume).Store(&use)
 			w.accepted("aborted", 4, 4)
 
-			var conns []*conn
-			put := func(name string, index int) *conn {
-				c := w.dial()
+			var conns []wire
+			put := func(name string, index int) wire {
+				c := w.open()
 				c.send(http.MethodPut, chunkPath(name, index), 4, []byte("0123"))
 				conns = append(conns, c)
 				return c
@@ -129,20 +136,21 @@ func TestOnlyChunksWaitForAHungDisk(t *testing.T) {
 
 // TestNewcomerIsLetIn: where as many wait as may, the one who came last of the
 // session that has most gives way to a session that has none.
-func TestNewcomerIsLetIn(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, patient(Config{MaxConcurrentChunks: 1}))
+func TestNewcomerIsLetIn(t *testing.T) { eachProtocol(t, testNewcomerIsLetIn) }
+
+func testNewcomerIsLetIn(t *testing.T, http2 bool) {
+	w := newWorld(t, patient(Config{MaxConcurrentChunks: 1}).over(http2))
 	greedy := w.accepted("greedy", 4*40, 4)
 	single := w.accepted("single", 4, 4)
 	holder := hold(w, greedy)
-	var waiting []*conn
+	var waiting []wire
 	for index := 1; index <= WaitersPerChunk; index++ {
-		c := w.dial()
+		c := w.open()
 		c.send(http.MethodPut, chunkPath("greedy", index), 4, []byte("0123"))
 		w.inLine(greedy, index)
 		waiting = append(waiting, c)
 	}
-	c := w.dial()
+	c := w.open()
 	c.send(http.MethodPut, chunkPath("single", 0), 4, []byte("0123"))
 	last := len(waiting) - 1
 	a := waiting[last].receive(http.MethodPut).want(t, http.StatusServiceUnavailable)
@@ -216,10 +224,13 @@ func TestBodiesOfThoseWhoWaitAreNotRead(t *testing.T) {
 
 // TestTwoHundredConnectionsAgainstOne: the session with one connection gets its turn after at most one chunk of the other.
 func TestTwoHundredConnectionsAgainstOne(t *testing.T) {
-	t.Parallel()
+	eachProtocol(t, testTwoHundredConnectionsAgainstOne)
+}
+
+func testTwoHundredConnectionsAgainstOne(t *testing.T, http2 bool) {
 	const slots, connections, rounds, chunks = 16, 200, 8, 20_000
 	// The one session may have all slots, so that the other one depends on its turn.
-	w := newWorld(t, patient(Config{MaxConcurrentChunks: slots, MaxConcurrentChunksPerSession: slots}))
+	w := newWorld(t, patient(Config{MaxConcurrentChunks: slots, MaxConcurrentChunksPerSession: slots}).over(http2))
 	greedy, single := w.accepted("greedy", chunks, 1), w.accepted("single", rounds, 1)
 	greedyID, singleID := w.meta(greedy).ID, w.meta(single).ID
 	disk := newSlowDisk(t)
@@ -234,7 +245,7 @@ func TestTwoHundredConnectionsAgainstOne(t *testing.T) {
 	for range connections {
 		senders.Go(func() {
 			for index := int(next.Add(1)) - 1; index < chunks; index = int(next.Add(1)) - 1 {
-				r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+w.addr+chunkPath("greedy", index), strings.NewReader("x"))
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, w.base+chunkPath("greedy", index), strings.NewReader("x"))
 				if err != nil {
 					t.Error(err)
 					return
@@ -292,20 +303,21 @@ func TestTwoHundredConnectionsAgainstOne(t *testing.T) {
 }
 
 // TestConcurrencyLimit: what is beyond the limit waits, and gets in.
-func TestConcurrencyLimit(t *testing.T) {
-	t.Parallel()
+func TestConcurrencyLimit(t *testing.T) { eachProtocol(t, testConcurrencyLimit) }
+
+func testConcurrencyLimit(t *testing.T, http2 bool) {
 	const limit = 3
-	w := newWorld(t, patient(Config{MaxConcurrentChunks: limit, MaxConcurrentChunksPerSession: limit}))
+	w := newWorld(t, patient(Config{MaxConcurrentChunks: limit, MaxConcurrentChunksPerSession: limit}).over(http2))
 	name := w.accepted("obj", 5000, 1000)
 	data := noise(1, 1000)
-	var conns []*conn
+	var conns []wire
 	for index := range limit {
-		c := w.dial()
+		c := w.open()
 		c.send(http.MethodPut, chunkPath("obj", index), 1000, data[:500])
 		conns = append(conns, c)
 	}
 	w.inFlight(name, limit)
-	waiting := w.dial()
+	waiting := w.open()
 	waiting.send(http.MethodPut, chunkPath("obj", 4), 1000, data)
 	w.inLine(name, 1)
 	for _, c := range append(conns, waiting) {
@@ -322,20 +334,27 @@ func TestConcurrencyLimit(t *testing.T) {
 
 // TestWhoWentAwayHoldsNoSlot: the turns of clients that went away end at once,
 // and the one behind them gets in.
-func TestWhoWentAwayHoldsNoSlot(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, patient(Config{MaxConcurrentChunks: 1}))
+func TestWhoWentAwayHoldsNoSlot(t *testing.T) { eachProtocol(t, testWhoWentAwayHoldsNoSlot) }
+
+func testWhoWentAwayHoldsNoSlot(t *testing.T, http2 bool) {
+	w := newWorld(t, patient(Config{MaxConcurrentChunks: 1}).over(http2))
 	name := w.accepted("abc", 40, 4)
 	holder := hold(w, name)
+	gone := 0 // over HTTP/1.1 nobody notices until it is their turn
 	for index := range 5 {
-		c := w.dial()
+		c := w.open()
 		c.send(http.MethodPut, chunkPath("abc", index+1), 4, nil, "Expect", "100-continue")
-		w.inLine(name, index+1)
+		w.inLine(name, gone+1)
 		_ = c.Close()
+		if http2 {
+			w.inLine(name, 0)
+		} else {
+			gone++
+		}
 	}
-	c := w.dial()
+	c := w.open()
 	c.send(http.MethodPut, chunkPath("abc", 9), 4, nil, "Expect", "100-continue")
-	w.inLine(name, 6)
+	w.inLine(name, gone+1)
 	holder.write([]byte("yy"))
 	holder.receive(http.MethodPut).want(t, http.StatusCreated)
 	c.receive(http.MethodPut).want(t, http.StatusContinue)
@@ -363,21 +382,22 @@ func TestWhoIsGoneGivesItsSlotBack(t *testing.T) {
 }
 
 // TestNobodyWaitsOnceItIsStopping: who waits is answered, what is being received is not disturbed.
-func TestNobodyWaitsOnceItIsStopping(t *testing.T) {
-	t.Parallel()
+func TestNobodyWaitsOnceItIsStopping(t *testing.T) { eachProtocol(t, testNobodyWaitsOnceItIsStopping) }
+
+func testNobodyWaitsOnceItIsStopping(t *testing.T, http2 bool) {
 	stopping := make(chan struct{})
-	w := newWorld(t, patient(Config{MaxConcurrentChunks: 1, Stopping: stopping}))
+	w := newWorld(t, patient(Config{MaxConcurrentChunks: 1, Stopping: stopping}).over(http2))
 	name := w.accepted("abc", 400, 4)
 	holder := hold(w, name)
-	var conns []*conn
+	var conns []wire
 	for index := range 5 {
-		c := w.dial()
+		c := w.open()
 		c.send(http.MethodPut, chunkPath("abc", index+1), 4, []byte("0123"))
 		conns = append(conns, c)
 	}
 	w.inLine(name, 5)
 	close(stopping)
-	late := w.dial()
+	late := w.open()
 	late.send(http.MethodPut, chunkPath("abc", 6), 4, []byte("0123"))
 	for _, c := range append(conns, late) {
 		a := c.receive(http.MethodPut).want(t, http.StatusServiceUnavailable)

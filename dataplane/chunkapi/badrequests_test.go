@@ -51,7 +51,7 @@ func TestBadRequests(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no corpus: %v", err)
 	}
-	w := newVictim(t)
+	w := newVictim(t, options{})
 	codes, count := map[string]bool{}, 0
 	for _, path := range files {
 		cases := readBadRequests(t, path)
@@ -98,8 +98,9 @@ func notByARequestAlone() []Code {
 // victim is a world with an upload in each state.
 type victim struct{ *world }
 
-func newVictim(t *testing.T) victim {
-	w := newWorld(t, options{api: Config{Forwarder: &forwarder{err: upload.ErrAway}}})
+func newVictim(t *testing.T, o options) victim {
+	o.api.Forwarder = &forwarder{err: upload.ErrAway}
+	w := newWorld(t, o)
 	known := func(name string, err error) { w.directory.set(upload.Name{Namespace: "ml", Name: name}, err) }
 
 	w.accepted("obj", 10, 4)

@@ -32,7 +32,9 @@ func readJSON(w http.ResponseWriter, r *http.Request, what string, limit int64) 
 		return nil, refuse(CodeBodyTooLarge, "a %s has at most %d bytes", what, limit)
 	}
 	if err != nil {
-		w.Header().Set("Connection", "close") // what comes next on it is not a request
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close") // what comes next on it is not a request
+		}
 		return nil, fmt.Errorf("%w: %w", session.ErrBody, err)
 	}
 	return body, nil

@@ -13,20 +13,21 @@ import (
 )
 
 func TestRetryTakesOver(t *testing.T) {
-	t.Parallel()
 	for what, slots := range map[string]int{"both have a slot": 2, "it waits for its turn": 1} {
 		t.Run(what, func(t *testing.T) {
-			t.Parallel()
-			testRetryTakesOver(t, Config{MaxConcurrentChunks: slots, MaxConcurrentChunksPerSession: slots})
+			eachProtocol(t, func(t *testing.T, http2 bool) {
+				testRetryTakesOver(t, Config{MaxConcurrentChunks: slots, MaxConcurrentChunksPerSession: slots}, http2)
+			})
 		})
 	}
 }
 
-func testRetryTakesOver(t *testing.T, config Config) {
-	w := newWorld(t, options{api: config, takeOverAfter: 30 * time.Millisecond})
+// Over HTTP/2 the request that hangs and the one that takes over share a connection.
+func testRetryTakesOver(t *testing.T, config Config, http2 bool) {
+	w := newWorld(t, options{api: config, takeOverAfter: 30 * time.Millisecond, http2: http2})
 	data := noise(1, 500_000)
 	name := w.grant("obj", int64(len(data)), int64(len(data)))
-	hung := w.dial()
+	hung := w.open()
 	hung.send(http.MethodPut, chunkPath("obj", 0), len(data), noise(2, len(data)/2))
 	w.inFlight(name, 1)
 	w.put("obj", 0, data).want(t, http.StatusCreated)
@@ -39,21 +40,25 @@ func testRetryTakesOver(t *testing.T, config Config) {
 	if !bytes.Equal(w.object("obj"), data) {
 		t.Error("the object has bytes of the first request")
 	}
+	if n := w.opened.Load(); http2 && n != 1 {
+		t.Errorf("there were %d connections, which shows nothing", n)
+	}
 	if n := len(w.receiving.bodies); n != 0 {
 		t.Errorf("%d bodies are being received", n)
 	}
 }
 
-func TestSlowSenderIsNotDead(t *testing.T) {
-	t.Parallel()
+func TestSlowSenderIsNotDead(t *testing.T) { eachProtocol(t, testSlowSenderIsNotDead) }
+
+func testSlowSenderIsNotDead(t *testing.T, http2 bool) {
 	const idle = 500 * time.Millisecond
-	w := newWorld(t, options{api: Config{IdleTimeout: idle}})
+	w := newWorld(t, options{api: Config{IdleTimeout: idle}, http2: http2})
 	data := noise(1, int(3*idle/dripEvery))
 	w.grant("obj", int64(len(data)), int64(len(data)))
-	c := w.dial()
+	c := w.open()
 	begun := time.Now()
 	c.send(http.MethodPut, chunkPath("obj", 0), len(data), nil)
-	c.drip(data, nil)
+	drip(c, data, nil)
 	c.receive(http.MethodPut).want(t, http.StatusCreated)
 	if took := time.Since(begun); took < 2*idle {
 		t.Fatalf("took only %s, which shows nothing", took)
@@ -63,11 +68,12 @@ func TestSlowSenderIsNotDead(t *testing.T) {
 	c.receive(http.MethodGet).want(t, http.StatusOK)
 }
 
-func TestDeadSenderIsFound(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, options{api: Config{IdleTimeout: 100 * time.Millisecond}})
+func TestDeadSenderIsFound(t *testing.T) { eachProtocol(t, testDeadSenderIsFound) }
+
+func testDeadSenderIsFound(t *testing.T, http2 bool) {
+	w := newWorld(t, options{api: Config{IdleTimeout: 100 * time.Millisecond}, http2: http2})
 	name := w.grant("obj", 1<<20, 1<<20)
-	c := w.dial()
+	c := w.open()
 	c.send(http.MethodPut, chunkPath("obj", 0), 1<<20, noise(1, 1<<19))
 	a := c.receive(http.MethodPut)
 	if p := a.problem(t); a.StatusCode != http.StatusRequestTimeout || p.Code != CodeRequestTimeout {
@@ -81,26 +87,30 @@ func TestDeadSenderIsFound(t *testing.T) {
 }
 
 // TestDeadSenderOfRefusedBody: what a refusal leaves unread is not waited for without end.
-func TestDeadSenderOfRefusedBody(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, options{api: Config{IdleTimeout: 100 * time.Millisecond}})
-	c := w.dial()
+func TestDeadSenderOfRefusedBody(t *testing.T) { eachProtocol(t, testDeadSenderOfRefusedBody) }
+
+func testDeadSenderOfRefusedBody(t *testing.T, http2 bool) {
+	w := newWorld(t, options{api: Config{IdleTimeout: 100 * time.Millisecond}, http2: http2})
+	c := w.open()
 	c.send(http.MethodPut, chunkPath("nobody", 0), 1000, []byte("x"))
 	c.receive(http.MethodPut).want(t, http.StatusNotFound)
 	c.wantClosed()
 }
 
-func TestDisconnectLeavesNothing(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, options{})
+func TestDisconnectLeavesNothing(t *testing.T) { eachProtocol(t, testDisconnectLeavesNothing) }
+
+func testDisconnectLeavesNothing(t *testing.T, http2 bool) {
+	w := newWorld(t, options{http2: http2})
 	name := w.accepted("obj", 10<<20, 1<<20)
 	for index := range 10 {
-		c := w.dial()
+		c := w.open()
 		c.send(http.MethodPut, chunkPath("obj", index), 1<<20, noise(1, 1<<19))
 		w.inFlight(name, 1)
 		_ = c.Close()
 		w.inFlight(name, 0)
-		await(t, "the connection is closed", w.closed)
+		if !http2 {
+			await(t, "the connection is closed", w.closed)
+		}
 	}
 	if m := w.meta(name); m.HeldChunks != 0 || m.HeldBytes != 0 {
 		t.Errorf("%d chunks are held", m.HeldChunks)
@@ -141,23 +151,24 @@ func TestNoGoroutineStays(t *testing.T) {
 	eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-func TestExpectContinue(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, options{})
+func TestExpectContinue(t *testing.T) { eachProtocol(t, testExpectContinue) }
+
+func testExpectContinue(t *testing.T, http2 bool) {
+	w := newWorld(t, options{http2: http2})
 	data := noise(1, 1<<20)
 	w.grant("obj", 1<<20, 1<<20)
 	w.grant("gone", 1<<20, 1<<20)
 	w.do(http.MethodDelete, base("gone"), nil).want(t, http.StatusNoContent)
 
 	for _, length := range []int{1 << 20, 1000} {
-		refused := w.dial()
+		refused := w.open()
 		refused.send(http.MethodPut, chunkPath("gone", 0), length, nil, "Expect", "100-continue")
 		a := refused.receive(http.MethodPut).want(t, http.StatusGone) // and no 100 before
-		if !a.Close {
+		if !a.Close && !http2 {
 			t.Error("a connection is kept whose next bytes may be a body or a request")
 		}
 	}
-	c := w.dial()
+	c := w.open()
 	c.send(http.MethodPut, chunkPath("obj", 0), len(data), nil, "Expect", "100-continue")
 	if a := c.receive(http.MethodPut); a.StatusCode != http.StatusContinue {
 		t.Fatalf("got %d, want 100", a.StatusCode)
@@ -166,24 +177,26 @@ func TestExpectContinue(t *testing.T) {
 	c.receive(http.MethodPut).want(t, http.StatusCreated)
 }
 
-func TestRefusalDoesNotReadTheBody(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, options{})
+func TestRefusalDoesNotReadTheBody(t *testing.T) { eachProtocol(t, testRefusalDoesNotReadTheBody) }
+
+func testRefusalDoesNotReadTheBody(t *testing.T, http2 bool) {
+	w := newWorld(t, options{http2: http2})
 	w.grant("obj", 8, 4)
-	c := w.dial()
+	c := w.open()
 	c.send(http.MethodPut, chunkPath("obj", 0), 1<<30, nil)
 	a := c.receive(http.MethodPut).want(t, http.StatusRequestEntityTooLarge)
-	if !a.Close {
+	if !a.Close && !http2 {
 		t.Error("the connection is kept, with 1 GiB to come")
 	}
 	c.wantClosed()
 }
 
-func TestKeepAliveAfterRefusals(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, options{})
+func TestKeepAliveAfterRefusals(t *testing.T) { eachProtocol(t, testKeepAliveAfterRefusals) }
+
+func testKeepAliveAfterRefusals(t *testing.T, http2 bool) {
+	w := newWorld(t, options{http2: http2})
 	w.grant("obj", 12, 4)
-	c := w.dial()
+	c := w.open()
 	for _, step := range []struct {
 		method, path string
 		body         string
@@ -405,7 +418,7 @@ func TestInterruptAfterTheEnd(t *testing.T) {
 func TestNewServer(t *testing.T) {
 	t.Parallel()
 	s := NewServer(http.NotFoundHandler(), nil)
-	if s.ReadTimeout != 0 || s.WriteTimeout != 0 || s.ReadHeaderTimeout == 0 || s.IdleTimeout == 0 || s.MaxHeaderBytes == 0 || s.ErrorLog == nil || s.Protocols.HTTP2() {
+	if s.ReadTimeout != 0 || s.WriteTimeout != 0 || s.ReadHeaderTimeout == 0 || s.IdleTimeout == 0 || s.MaxHeaderBytes == 0 || s.ErrorLog == nil || !s.Protocols.HTTP1() || s.Protocols.UnencryptedHTTP2() {
 		t.Errorf("%+v", s)
 	}
 }

@@ -167,7 +167,7 @@ func createProblemCases() []problemCase {
 				c.send(http.MethodPost, collection, len(anySpec), nil, "Content-Type", "application/json")
 				stop := make(chan struct{})
 				defer close(stop)
-				go c.drip(bytes.Repeat([]byte(" "), len(anySpec)-1), stop) // however alive it is
+				go drip(c, bytes.Repeat([]byte(" "), len(anySpec)-1), stop) // however alive it is
 				return c.receive(http.MethodPost)
 			},
 			check: func(t *testing.T, w *world, a answer, p Problem) {

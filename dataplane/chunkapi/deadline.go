@@ -154,6 +154,7 @@ type reply struct {
 	renewed time.Time
 	begun   bool
 	status  int             // 0 until the header is sent
+	sent    int64           // bytes of the body
 	outcome metrics.Outcome // of a chunk; empty until it is known
 }
 
@@ -175,9 +176,13 @@ func (w *reply) WriteHeader(status int) {
 // Write renews the deadline and writes. The last renewal serves for what
 // net/http still has to send when the handler has returned.
 func (w *reply) Write(p []byte) (int, error) {
-	w.begun = true
+	if !w.begun {
+		w.begun, w.status = true, http.StatusOK
+	}
 	w.renew(w.idle)
-	return w.ResponseWriter.Write(p)
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
 }
 
 func (w *reply) renew(d time.Duration) {

@@ -205,9 +205,8 @@ func (a *api) unknownPath(w http.ResponseWriter, r *http.Request) {
 
 // ServeHTTP serves one request.
 func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	w := newReply(rw, a.idle)
+	w, began := newReply(rw, a.idle), time.Now()
 	a.metrics.Began()
-	began := time.Now()
 	defer func() { a.observe(w, r, began) }() // the request as it is then: with its pattern
 	id := r.Header.Get(requestIDHeader)
 	if !saneRequestID(id) {
@@ -222,6 +221,7 @@ func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		// Whoever refuses a request leaves its body to net/http, which reads some of it on.
 		w.setReadDeadline(time.Now().Add(a.idle))
 	}
+	defer func() { a.note(w, r, began) }()
 	defer a.recoverPanic(w, r)
 	r, err := a.authenticate(r)
 	if err != nil {
@@ -245,7 +245,7 @@ func (a *api) recoverPanic(w *reply, r *http.Request) {
 		panic(v)
 	}
 	a.log.ErrorContext(r.Context(), "request panicked", "panic", v, "stack", string(debug.Stack()),
-		"method", r.Method, "path", r.URL.Path, "requestID", w.Header().Get(requestIDHeader))
+		"session", sessionOf(r), "method", r.Method, "path", r.URL.Path, "requestID", w.Header().Get(requestIDHeader))
 	if w.begun {
 		// The client must not take what it got for the whole.
 		panic(http.ErrAbortHandler)

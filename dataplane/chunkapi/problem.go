@@ -395,7 +395,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	k := kindOf(err)
 	if k.status >= http.StatusInternalServerError {
 		a.log.WarnContext(r.Context(), "request failed", "error", err, "code", k.code,
-			"method", r.Method, "path", r.URL.Path, "requestID", w.Header().Get(requestIDHeader))
+			"session", sessionOf(r), "method", r.Method, "path", r.URL.Path, "requestID", w.Header().Get(requestIDHeader))
 	}
 	detail := ""
 	if k.says {

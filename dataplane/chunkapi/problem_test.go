@@ -24,7 +24,7 @@ import (
 const dripEvery = 10 * time.Millisecond
 
 // drip sends a byte of data now and then until stop is closed or data is gone.
-func (c *conn) drip(data []byte, stop <-chan struct{}) {
+func drip(c io.Writer, data []byte, stop <-chan struct{}) {
 	tick := time.NewTicker(dripEvery)
 	defer tick.Stop()
 	for i := range data {
@@ -84,9 +84,9 @@ func publish(w *world, name string, data []byte) {
 }
 
 // hold sends half of the first chunk of an upload.
-func hold(w *world, name upload.Name) *conn {
+func hold(w *world, name upload.Name) wire {
 	w.t.Helper()
-	c := w.dial()
+	c := w.open()
 	c.send(http.MethodPut, chunkPath(name.Name, 0), 4, []byte("xx"))
 	w.inFlight(name, 1)
 	return c
@@ -556,7 +556,7 @@ func problemCases() []problemCase {
 				stop, stopped := make(chan struct{}), make(chan struct{})
 				go func() {
 					defer close(stopped)
-					c.drip(first, stop)
+					drip(c, first, stop)
 				}()
 				defer func() { close(stop); <-stopped }()
 				return w.put("abc", 0, second, "Expect", "100-continue")

@@ -18,17 +18,17 @@ const (
 // NewServer returns a server for the handler that New returns, or for one in
 // front of it, that logs to log (nil is slog.Default).
 //
-// It speaks HTTP/1.1 only: chunks go up in parallel, each on a connection of
-// its own, so that one which hangs holds up no other and what a connection
-// buffers is bounded by the kernel.
+// It speaks HTTP/1.1 and, where a TLS handshake agrees on it, HTTP/2: see http2.go.
 func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	return &http.Server{
 		Handler: handler,
 		// The handler answers OPTIONS * too: nothing goes past it.
 		DisableGeneralOptionsHandler: true,
 		Protocols:                    protocols,
+		HTTP2:                        overHTTP2(),
 		ReadHeaderTimeout:            readHeaderTimeout,
 		IdleTimeout:                  keepAliveTimeout,
 		MaxHeaderBytes:               maxHeaderBytes,

@@ -176,7 +176,9 @@ type world struct {
 	creating  chan struct{}
 	log       *logs
 	addr      string
+	base      string // URL
 	client    *http.Client
+	opened    atomic.Int32  // connections
 	closed    chan net.Addr // remote addresses of connections that the server closed
 	ids       int
 }
@@ -184,6 +186,8 @@ type world struct {
 type options struct {
 	api           Config
 	takeOverAfter time.Duration
+	http2         bool // over TLS
+	server        func(*http.Server)
 }
 
 func newWorld(t testing.TB, o options) *world {
@@ -215,21 +219,33 @@ func newWorld(t testing.TB, o options) *world {
 	w.turns, w.receiving, w.creating = a.turns, a.receiving, a.creating
 	server := NewServer(w.handler, log)
 	server.ConnState = func(c net.Conn, s http.ConnState) {
-		if s == http.StateClosed {
+		switch s {
+		case http.StateNew:
+			w.opened.Add(1)
+		case http.StateClosed:
 			w.closed <- c.RemoteAddr()
 		}
+	}
+	if o.server != nil {
+		o.server(server)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.addr = listener.Addr().String()
+	transport := &http.Transport{MaxIdleConnsPerHost: 100, ExpectContinueTimeout: patience, DisableCompression: true}
+	w.base = "http://" + w.addr
+	serve := server.Serve
+	if o.http2 {
+		w.base = "https://" + w.addr
+		serve = secured(server, transport)
+	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = server.Serve(listener)
+		_ = serve(listener)
 	}()
-	transport := &http.Transport{MaxIdleConnsPerHost: 100, ExpectContinueTimeout: patience, DisableCompression: true}
 	w.client = &http.Client{Transport: transport, Timeout: 2 * patience}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -276,7 +292,7 @@ type answer struct {
 
 func (w *world) do(method, path string, body io.Reader, headers ...string) answer {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.addr+path, body)
+	r, err := http.NewRequestWithContext(w.t.Context(), method, w.base+path, body)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -79,12 +79,12 @@ func TestFailuresOfTheVolumeAreCounted(t *testing.T) {
 // A sink that is measured keeps the promises of one that is not.
 func TestAMeasuredSinkIsASink(t *testing.T) {
 	sinktest.Run(t, func(dir string) (sinktest.Volume, error) {
-		sink, err := file.Open(dir)
+		sink, err := file.Open(dir, file.Options{Replica: "models-0"})
 		if err != nil {
 			return sinktest.Volume{}, err
 		}
 		staging := func(id session.ID, name string) string {
-			return filepath.Join(dir, session.ReservedElement, string(id), name)
+			return filepath.Join(dir, session.ReservedElement, "models-0", string(id), name)
 		}
 		return sinktest.Volume{
 			Sink: metrics.NewVolume(nil).Measure(sink), Close: sink.Close, Crash: sink.Close,

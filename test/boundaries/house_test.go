@@ -32,7 +32,7 @@ var house = []room{
 	// The operator: a room for each kind, which do not know each other, what they
 	// share, and the wiring of all. It never meets the dataplane.
 	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
-	{path: "controllers/keyring", rooms: []string{"api/..."}, libraries: kubernetes},
+	{path: "controllers/keyring", rooms: []string{"api/...", "telemetry"}, libraries: kubernetes},
 	{path: "controllers/injection", rooms: []string{"api/..."}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
@@ -71,6 +71,8 @@ var house = []room{
 		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors", "sigs.k8s.io/json"},
 	},
 	{path: "dataplane/forward", rooms: []string{"dataplane/upload"}},
+	{path: "dataplane/door"},
+	{path: "dataplane/trace", rooms: []string{"dataplane/session"}, libraries: openTelemetry},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
 		path: "dataplane/auth/delegated", rooms: []string{"dataplane/auth"},
@@ -85,6 +87,9 @@ var house = []room{
 		libraries: slices.Concat(kubernetes, []string{"sigs.k8s.io/json"}),
 	},
 
+	// What both programs tell of themselves.
+	{path: "telemetry", libraries: slices.Concat(openTelemetry, []string{"github.com/go-logr/logr", "sigs.k8s.io/controller-runtime/pkg/reconcile"})},
+
 	// Flags and wiring: anything.
 	{path: "cmd/...", rooms: []string{"..."}, libraries: []string{"..."}},
 
@@ -95,7 +100,10 @@ var house = []room{
 }
 
 // operator is what a reconciler may use of the module.
-var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat", "controllers/metrics"}
+var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat", "controllers/metrics", "telemetry"}
+
+// openTelemetry is what makes and sends spans.
+var openTelemetry = []string{"go.opentelemetry.io"}
 
 // kubernetes is what a room that speaks to the API server builds on.
 var kubernetes = []string{
@@ -116,6 +124,7 @@ var wings = []room{
 	// The core's tests run it over a real sink.
 	{path: "dataplane/session", rooms: []string{"dataplane/session", "dataplane/sink/..."}, libraries: testLibraries},
 	{path: "dataplane/...", rooms: []string{"dataplane/...", "api/...", "test/..."}, libraries: kubernetesTests},
+	{path: "telemetry", libraries: slices.Concat(testLibraries, openTelemetry, []string{"sigs.k8s.io/controller-runtime/pkg/reconcile"})},
 	{path: "cmd/...", rooms: []string{"..."}, libraries: []string{"..."}},
 	{path: "test/boundaries"},
 	{path: "test/...", rooms: []string{"..."}, libraries: []string{"..."}},
@@ -137,6 +146,8 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 	"github.com/dunglas/httpsfv",
 	"github.com/go-jose/go-jose/v4",
 	"github.com/minio/crc64nvme",
+	"go.opentelemetry.io",
+	"golang.org/x/net/http2",
 	"golang.org/x/sys",
 	"lukechampine.com/blake3",
 })

@@ -26,6 +26,7 @@ func TestRules(t *testing.T) {
 		{why: "a sink's code does not", from: "dataplane/sink/file", imports: own("dataplane/sink/sinktest")},
 		{why: "an upload knows no Kubernetes", from: "dataplane/upload", imports: "k8s.io/apimachinery/pkg/types"},
 		{why: "the protocol knows no Kubernetes", from: "dataplane/chunkapi", imports: own("dataplane/cluster")},
+		{why: "the door knows no protocol", from: "dataplane/door", imports: own("dataplane/chunkapi")},
 		{why: "the adapter knows the API", from: "dataplane/cluster", imports: own("api/v1alpha1"), allowed: true},
 		{why: "the adapter knows no operator", from: "dataplane/cluster", imports: own("controllers/uploadsession")},
 		{why: "the operator plans", from: "controllers/uploadsession", imports: own("controllers/admission"), allowed: true},
