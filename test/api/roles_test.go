@@ -76,7 +76,8 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 			file: "role.yaml", role: "manager-role", everywhere: true,
 			may: []attempt{
 				ours("patch", "uploadsessions", "status"), ours("delete", "uploadsessions", ""),
-				{verb: "get", resource: "secrets", name: "slipway-ca"}, {verb: "update", resource: "secrets", name: "slipway-dataplane"},
+				{verb: "get", resource: "secrets", name: "slipway-ca"},
+				{verb: "update", resource: "secrets", name: "slipway-dataplane"},
 				{verb: "get", resource: "secrets", name: "slipway-ca", elsewhere: true},
 			},
 			mayNot: []attempt{
@@ -91,7 +92,9 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 				{verb: "update", group: "coordination.k8s.io", resource: "leases"},
 			},
 			mayNot: []attempt{
-				grant, grantEverywhere, {verb: "get", resource: "secrets", name: "slipway-ca"}, {verb: "get", resource: "secrets", name: "slipway-dataplane"},
+				grant, grantEverywhere,
+				{verb: "get", resource: "secrets", name: "slipway-ca"},
+				{verb: "get", resource: "secrets", name: "slipway-dataplane"},
 				ours("update", "uploadsessions", ""), ours("patch", "uploadsessions", ""), ours("delete", "uploadsessions", ""),
 				content("get"), ours("create", "uploadsessions", "tickets"), ours("patch", "uploadstores", "status"), ours("update", "uploadstores", ""),
 				{verb: "create", group: slipwayGroup, resource: "uploadsessions", elsewhere: true},
