@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/slipway-dev/slipway/controllers"
-	"github.com/slipway-dev/slipway/controllers/managed"
+	managedstore "github.com/slipway-dev/slipway/controllers/managed"
 )
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
@@ -27,7 +27,7 @@ type options struct {
 	healthAddress           string
 	leaderElect             bool
 	leaderElectionNamespace string
-	dataplane               managed.Options
+	dataplane               managedstore.Options
 	logLevel                slog.Level
 }
 
@@ -40,7 +40,7 @@ func main() {
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
 	flag.StringVar(&o.dataplane.Image, "dataplane-image", "slipway-dataplane:dev", "the image of a Managed store's dataplane where the store names none")
-	flag.StringVar(&o.dataplane.Role, "dataplane-role", managed.DefaultRole,
+	flag.StringVar(&o.dataplane.Role, "dataplane-role", managedstore.DefaultRole,
 		"the ClusterRole with what a dataplane may do in its namespace, which the manager must be let bind")
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
 	flag.Parse()
