@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,6 +26,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/keyring"
 	"github.com/slipway-dev/slipway/controllers/managed"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 	"github.com/slipway-dev/slipway/controllers/uploadquota"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
@@ -90,8 +92,13 @@ func stripClaim(obj any) (any, error) {
 
 // SetupWithManager lets the manager run every reconciler, for one namespace or
 // with an empty one for all, as the manager's cache does. The dataplanes of
-// Managed stores run as the options say.
-func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveClock, namespace string, dataplane managed.Options) error {
+// Managed stores run as the options say. The registry gets the operator's metrics.
+func SetupWithManager(
+	ctx context.Context, mgr ctrl.Manager, time clock.PassiveClock, namespace string, dataplane managed.Options, registry prometheus.Registerer,
+) error {
+	if err := registry.Register(&metrics.Standing{Reader: mgr.GetClient(), Clock: time, Elected: mgr.Elected()}); err != nil {
+		return fmt.Errorf("register the metrics: %w", err)
+	}
 	storeOf := func(obj client.Object) []string {
 		session, ok := obj.(*v1alpha1.UploadSession)
 		if !ok {
@@ -136,6 +143,7 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveC
 		Queue:    uploadsession.NewQueue(mgr.GetAPIReader(), namespace),
 		Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
 		Clock:    time,
+		Metrics:  metrics.NewTransitions(registry),
 	}
 	if err := sessions.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of sessions: %w", err)

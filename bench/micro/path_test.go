@@ -45,7 +45,7 @@ func volume(b *testing.B) *file.Sink {
 		}
 		b.Cleanup(func() { _ = os.RemoveAll(dir) })
 	}
-	sink, err := file.Open(dir)
+	sink, err := file.Open(dir, file.Options{Replica: "models-0"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/cluster"
 	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/sink/file"
 )
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
@@ -160,6 +162,15 @@ func defaultReplica(store string, hostname func() (string, error)) string {
 		return host
 	}
 	return store + "-0"
+}
+
+// volume is which part of the volume this replica has. What a version left that
+// knew of one replica only was the first one's, not that of a StatefulSet's later Pods.
+func (o *options) volume() file.Options {
+	ordinal, of := strings.CutPrefix(o.replica, o.store+"-")
+	n, err := strconv.Atoi(ordinal)
+	later := of && err == nil && n > 0
+	return file.Options{Replica: o.replica, Adopt: !later}
 }
 
 func (o *options) handler(w io.Writer) slog.Handler {

@@ -27,7 +27,7 @@ const patience = 20 * time.Second
 func volumeWith(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	sink, err := file.Open(root)
+	sink, err := file.Open(root, file.Options{Replica: "models-0"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -223,6 +223,9 @@ func ask(s *v1alpha1.UploadSession, st *v1alpha1.UploadStore, others []v1alpha1.
 	l := NewLedger()
 	if st != nil {
 		l.SetStore(st)
+		for _, r := range st.Status.Replicas {
+			l.SetReport("ml", r.Name, Report{Store: st.Name, AvailableBytes: *st.Status.AvailableBytes, MeasuredAt: noon})
+		}
 	}
 	for i := range others {
 		other := &others[i]

@@ -108,11 +108,11 @@ type Report struct {
 	MeasuredAt time.Time
 }
 
-// settlement is a published object that the volume's replica may not have counted yet.
+// settlement is a published object that a replica may not have counted yet.
 type settlement struct {
-	store, replica string
-	bytes          int64
-	published      time.Time
+	store     string
+	bytes     int64
+	published time.Time
 }
 
 // published times have whole seconds, so what they tell of was done by the end of that second.
@@ -202,14 +202,14 @@ func (l *Ledger) find(s *v1alpha1.UploadSession) *entry {
 	return b.sessions[s.Name]
 }
 
-// settle keeps the room of a published object taken until a report of its
-// replica shows it: until then that room counts as available.
+// settle keeps the room of a published object taken until the reports that count
+// show it: until then that room counts as available.
 func (b *book) settle(s *v1alpha1.UploadSession) {
 	if s.Status.Result.Outcome != v1alpha1.UploadOutcomePublished || !Admitted(s) {
 		return
 	}
 	published := settlement{
-		store: s.Spec.StoreRef.Name, replica: s.Status.Admission.Replica,
+		store: s.Spec.StoreRef.Name,
 		bytes: *s.Status.Admission.ReservedBytes, published: s.Status.Result.PublishedTime.Time,
 	}
 	if b.shows(published) {
@@ -219,11 +219,55 @@ func (b *book) settle(s *v1alpha1.UploadSession) {
 	b.current = nil
 }
 
-// shows reports whether the room of a published object is known to be gone. A
-// replica that never reported, or whose report is gone, has nothing available.
-func (b *book) shows(s settlement) bool {
-	report, ok := b.reports[s.replica]
-	return !ok || !report.MeasuredAt.Before(s.published.Add(publishedPrecision))
+// shows reports whether the room of a published object is known to be gone:
+// every report that counts was made after it, that of whichever replica. One that
+// was made before may tell of room that the object has taken since, as the replica that
+// published it told once, and may be gone now. Without any nobody can tell.
+func (b *book) shows(s settlement) bool { return s.shownBy(b.oldest(s.store)) }
+
+func (s settlement) shownBy(oldest time.Time) bool {
+	return !oldest.Before(s.published.Add(publishedPrecision)) && !oldest.IsZero()
+}
+
+// oldest is when the first of the reports that count was made; zero without any.
+func (b *book) oldest(store string) time.Time {
+	var oldest time.Time
+	for report := range b.counting(store) {
+		if oldest.IsZero() || report.MeasuredAt.Before(oldest) {
+			oldest = report.MeasuredAt
+		}
+	}
+	return oldest
+}
+
+// counting goes through the reports of the replicas of a store that are alive. Where
+// nobody has looked at the store yet those of all its replicas count.
+func (b *book) counting(store string) iter.Seq[Report] {
+	return func(yield func(Report) bool) {
+		known := b.stores[store]
+		for replica, report := range b.reports {
+			alive := known == nil || slices.ContainsFunc(known.Status.Replicas, func(r v1alpha1.UploadStoreReplica) bool { return r.Name == replica })
+			if report.Store == store && alive && !yield(report) {
+				return
+			}
+		}
+	}
+}
+
+// unsettle forgets what the reports show by now, and reports whether that is anything.
+func (b *book) unsettle() bool {
+	before, oldest := len(b.settling), map[string]time.Time{}
+	for uid, s := range b.settling {
+		at, ok := oldest[s.store]
+		if !ok {
+			at = b.oldest(s.store)
+			oldest[s.store] = at
+		}
+		if s.shownBy(at) {
+			delete(b.settling, uid)
+		}
+	}
+	return len(b.settling) != before
 }
 
 // SetReport takes what a replica says of its volume, and reports whether that
@@ -237,13 +281,7 @@ func (l *Ledger) SetReport(namespace, replica string, r Report) bool {
 	b.reports[replica] = r
 	b.current = nil
 	changed := !ok || before.AvailableBytes != r.AvailableBytes || before.Store != r.Store
-	for uid, s := range b.settling {
-		if s.replica == replica && b.shows(s) {
-			delete(b.settling, uid)
-			changed = true
-		}
-	}
-	return changed
+	return b.unsettle() || changed
 }
 
 // DropReport forgets a replica whose Lease is gone, unless another Lease came after that one.
@@ -254,11 +292,7 @@ func (l *Ledger) DropReport(namespace, replica string, last time.Time) {
 	}
 	delete(b.reports, replica)
 	b.current = nil
-	for uid, s := range b.settling {
-		if s.replica == replica {
-			delete(b.settling, uid)
-		}
-	}
+	b.unsettle()
 }
 
 // SetQuota takes a quota as it was seen, and reports whether that may concern sessions that wait.
@@ -291,7 +325,7 @@ func (l *Ledger) SetStore(s *v1alpha1.UploadStore) bool {
 	}
 	b.stores[s.Name] = s.DeepCopy()
 	b.current = nil
-	return before == nil || !sameOffer(before, s)
+	return b.unsettle() || before == nil || !sameOffer(before, s)
 }
 
 // DropStore forgets a store that is gone, and not another that has its name since.
@@ -299,6 +333,7 @@ func (l *Ledger) DropStore(s *v1alpha1.UploadStore) {
 	b := l.book(s.Namespace)
 	if known := b.stores[s.Name]; known != nil && known.UID == s.UID {
 		delete(b.stores, s.Name)
+		maps.DeleteFunc(b.settling, func(_ types.UID, of settlement) bool { return of.store == s.Name })
 		b.current = nil
 	}
 }

@@ -186,10 +186,8 @@ func (b *book) room(store *v1alpha1.UploadStore) int64 {
 	if store.Status.AvailableBytes != nil {
 		available = *store.Status.AvailableBytes
 	}
-	for _, replica := range store.Status.Replicas {
-		if report, ok := b.reports[replica.Name]; ok && report.Store == store.Name {
-			available = min(available, report.AvailableBytes)
-		}
+	for report := range b.counting(store.Name) {
+		available = min(available, report.AvailableBytes)
 	}
 	return max(0, available-ptr.Deref(store.Spec.Limits.MinFreeBytes, 0))
 }

@@ -94,8 +94,8 @@ func newModel(t *rapid.T, steps *int) *operatorModel {
 			leases: map[string]*coordinationv1.Lease{}, objects: map[string]int64{},
 		},
 	}
+	m.beatAll()
 	for _, name := range []string{"s", "t"} {
-		m.beat(name)
 		m.setStore(name, true)
 	}
 	m.lead()
@@ -142,7 +142,7 @@ func (m *operatorModel) setStore(name string, ready bool) {
 	after := store(func(s *v1alpha1.UploadStore) {
 		s.Name, s.UID = name, types.UID(name)
 		s.Spec.Limits.MinFreeBytes = ptr.To[int64](modelReserve)
-	}, available(modelCapacity), replicas(name+"-0"))
+	}, available(modelCapacity), replicas(modelReplicas[name]...))
 	if !ready {
 		after.Status.Conditions[0].Status, after.Status.Replicas = metav1.ConditionFalse, nil
 	}
@@ -154,9 +154,20 @@ func (m *operatorModel) setStore(name string, ready bool) {
 	m.server.stores[name] = after
 }
 
+// modelReplicas are the replicas of each store; those of one share its volume.
+var modelReplicas = map[string][]string{"s": {"s-0", "s-1"}, "t": {"t-0"}}
+
+// beatAll lets all replicas look at their volumes.
+func (m *operatorModel) beatAll() {
+	for _, store := range slices.Sorted(maps.Keys(modelReplicas)) {
+		for _, name := range modelReplicas[store] {
+			m.beat(store, name)
+		}
+	}
+}
+
 // beat lets a store's replica look at its volume.
-func (m *operatorModel) beat(store string) {
-	name := store + "-0"
+func (m *operatorModel) beat(store, name string) {
 	lease := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "ml", Name: heartbeat.LeaseName(name), Labels: map[string]string{v1alpha1.StoreLabel: store},
@@ -460,8 +471,7 @@ func hardOwnBytes(h v1alpha1.UploadQuotaHard) *int64    { return h.ReservedBytes
 func (m *operatorModel) rest() {
 	// The replicas look at their volumes, later than anything was published.
 	m.now = m.now.Add(2 * time.Second)
-	m.beat("s")
-	m.beat("t")
+	m.beatAll()
 	for _, w := range m.late {
 		m.writeStatus(w)
 	}
@@ -784,7 +794,10 @@ func (m *operatorModel) actions() map[string]func(*rapid.T) {
 		"store": do(func(t *rapid.T) {
 			m.setStore(rapid.SampledFrom([]string{"s", "t"}).Draw(t, "store"), rapid.IntRange(0, 3).Draw(t, "ready") > 0)
 		}),
-		"beat": do(func(t *rapid.T) { m.beat(rapid.SampledFrom([]string{"s", "t"}).Draw(t, "store")) }),
+		"beat": do(func(t *rapid.T) {
+			store := rapid.SampledFrom([]string{"s", "t"}).Draw(t, "store")
+			m.beat(store, rapid.SampledFrom(modelReplicas[store]).Draw(t, "replica"))
+		}),
 		"objects go": do(func(t *rapid.T) {
 			store := rapid.SampledFrom([]string{"s", "t"}).Draw(t, "store")
 			m.server.objects[store] = min(m.server.objects[store], rapid.Int64Range(0, 50).Draw(t, "left"))

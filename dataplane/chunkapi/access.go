@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -19,14 +20,23 @@ type call struct {
 // callerKey is under which a request's context has its auth.Caller.
 type callerKey struct{}
 
+// credentialsKey is under which it has what they came with, for the replica that the request may be sent
+// on to. A gate may take it from the header.
+type credentialsKey struct{}
+
 // authenticate finds out who sends a request, before anything else is looked
 // at, and returns the request with them.
 func (a *api) authenticate(r *http.Request) (*http.Request, error) {
+	credentials := r.Header.Values("Authorization")
 	caller, err := a.gate.Authenticate(r)
 	if err != nil {
 		return r, err
 	}
-	return r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)), nil
+	ctx := context.WithValue(r.Context(), callerKey{}, caller)
+	if a.forwarder != nil {
+		ctx = context.WithValue(ctx, credentialsKey{}, credentials)
+	}
+	return r.WithContext(ctx), nil
 }
 
 // callerOf returns who sends a request that was authenticated.
@@ -43,12 +53,17 @@ func (a *api) authorize(r *http.Request, c call, name upload.Name) error {
 	})
 }
 
-// audit logs a request that was denied, for whoever looks for an intruder. It
+// audit counts and logs a request that was denied, for whoever looks for an intruder. It
 // tells nothing of the credentials.
 func (a *api) audit(w http.ResponseWriter, r *http.Request, err error) {
 	if !errors.Is(err, auth.ErrUnauthenticated) && !errors.Is(err, auth.ErrForbidden) {
 		return
 	}
+	denial := metrics.Forbidden
+	if errors.Is(err, auth.ErrUnauthenticated) {
+		denial = metrics.Unauthenticated
+	}
+	a.metrics.Denied(denial)
 	caller := callerOf(r)
 	a.log.WarnContext(r.Context(), "request denied", "reason", err, "user", caller.User, "ticket", caller.Ticket != nil,
 		"method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "requestID", w.Header().Get(requestIDHeader))

@@ -99,7 +99,7 @@ func notByARequestAlone() []Code {
 type victim struct{ *world }
 
 func newVictim(t *testing.T) victim {
-	w := newWorld(t, options{})
+	w := newWorld(t, options{api: Config{Forwarder: &forwarder{err: upload.ErrAway}}})
 	known := func(name string, err error) { w.directory.set(upload.Name{Namespace: "ml", Name: name}, err) }
 
 	w.accepted("obj", 10, 4)
@@ -126,6 +126,7 @@ func newVictim(t *testing.T) victim {
 	w.accepted("suspended", 10, 4, func(g *upload.Grant) { g.Suspended = true })
 	known("waiting", fmt.Errorf("%w: QuotaExceeded: 5 GiB more are needed", upload.ErrNotReady))
 	known("elsewhere", fmt.Errorf("%w: models-1 at https://models-1.ml.svc:8443", upload.ErrElsewhere))
+	known("away", &upload.ElsewhereError{Replica: "models-2", Endpoint: "https://models-2.ml.svc:8443"})
 	known("over", &session.EndedError{Meta: session.Meta{ID: "uid-over", State: session.Aborted}})
 	known("unreachable", upload.ErrUnavailable)
 
@@ -173,7 +174,7 @@ func (w victim) everything(t *testing.T) map[string]string {
 			return err
 		}
 		b, err := os.ReadFile(path)
-		if path == filepath.Join(w.root, ".slipway", "uid-1", "data") { // obj's, of which one chunk is held
+		if path == filepath.Join(w.root, ".slipway", "models-0.replica", "uid-1", "data") { // obj's, of which one chunk is held
 			b = b[:min(4, len(b))]
 		}
 		all[path] = string(b)

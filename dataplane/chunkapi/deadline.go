@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 )
 
 // errInterrupted is what reading a body that was interrupted returns.
@@ -25,6 +27,7 @@ func renewalInterval(idle time.Duration) time.Duration { return min(maxRenewalIn
 // Make it with newIncomingBody, and release it before the request is answered.
 type incomingBody struct {
 	body        io.Reader
+	received    func(bytes int) // told of what each Read got; may be nil
 	setDeadline func(time.Time)
 	idle        time.Duration
 	begin       func() bool
@@ -56,6 +59,9 @@ func (b *incomingBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n > 0 {
+		if b.received != nil {
+			b.received(n)
+		}
 		b.arrived = time.Now()
 	}
 	switch {
@@ -96,6 +102,23 @@ func (b *incomingBody) renew() error {
 	return nil
 }
 
+// failure is why the body could not be read; nil where nothing was in the way.
+func (b *incomingBody) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if errors.Is(b.err, io.EOF) {
+		return nil
+	}
+	return b.err
+}
+
+// unfinished reports whether some of the body was read and not all of it.
+func (b *incomingBody) unfinished() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.renewed.IsZero() && !errors.Is(b.err, io.EOF)
+}
+
 // Interrupt makes a Read that hangs return, and every later one fail. Where
 // the body has come to its end nothing happens.
 func (b *incomingBody) Interrupt() {
@@ -130,6 +153,8 @@ type reply struct {
 	idle    time.Duration
 	renewed time.Time
 	begun   bool
+	status  int             // 0 until the header is sent
+	outcome metrics.Outcome // of a chunk; empty until it is known
 }
 
 func newReply(w http.ResponseWriter, idle time.Duration) *reply {
@@ -142,7 +167,7 @@ func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // WriteHeader renews the deadline and sends the header. Before net/http does
 // so it may read what is left of the body, until the read deadline.
 func (w *reply) WriteHeader(status int) {
-	w.begun = true
+	w.begun, w.status = true, status
 	w.renew(2 * w.idle)
 	w.ResponseWriter.WriteHeader(status)
 }

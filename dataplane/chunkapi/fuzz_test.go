@@ -217,7 +217,7 @@ func FuzzHandler(f *testing.F) {
 // the volume without anything that no session put there.
 func wantHeld(t *testing.T, w *world, id session.ID) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(w.root, ".slipway", string(id), "data"))
+	b, err := os.ReadFile(filepath.Join(w.root, ".slipway", "models-0.replica", string(id), "data"))
 	if err != nil || len(b) != 10 || string(b[:4]) != "0123" {
 		t.Errorf("the bytes that are held are %q, %v", b, err)
 	}

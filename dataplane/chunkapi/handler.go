@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -53,6 +54,11 @@ type Config struct {
 	// Gate says who calls, which becomes the owner of the sessions that they create, and what
 	// they may do; nil is auth.Open.
 	Gate auth.Gate
+	// Forwarder has other replicas answer requests about what they hold; with nil their clients are
+	// told where to go.
+	Forwarder Forwarder
+	// MaxForwarded bounds the requests that are sent on at once; 0 is DefaultMaxForwarded.
+	MaxForwarded int
 	// Tickets makes tickets, which Gate must know; with nil the protocol has no such call.
 	Tickets Minter
 	// Endpoint is the base URL under which clients reach this replica, for links; without one
@@ -60,6 +66,8 @@ type Config struct {
 	Endpoint string
 	// Log is told what clients are not; nil is slog.Default.
 	Log *slog.Logger
+	// Metrics is told of every request; nil where nobody wants to know.
+	Metrics *metrics.HTTP
 }
 
 // Defaults of Config.
@@ -89,10 +97,15 @@ type api struct {
 	creator       upload.Creator
 	createWait    time.Duration
 	creating      chan struct{} // one for each request to create
+	forwarder     Forwarder
+	forwarding    chan struct{} // one for each request that is being sent on
 	gate          auth.Gate
 	tickets       Minter
 	endpoint      string
 	log           *slog.Logger
+	metrics       *metrics.HTTP
+	routes        map[string]watched // by pattern
+	others        watched
 	mux           *http.ServeMux
 }
 
@@ -115,12 +128,21 @@ func New(c Config) http.Handler {
 		creator:       c.Creator,
 		createWait:    cmp.Or(c.CreateWait, DefaultCreateWait),
 		creating:      make(chan struct{}, maxConcurrentCreates),
+		forwarder:     c.Forwarder,
+		forwarding:    make(chan struct{}, cmp.Or(c.MaxForwarded, DefaultMaxForwarded)),
 		gate:          c.Gate,
 		tickets:       c.Tickets,
 		endpoint:      c.Endpoint,
 		log:           cmp.Or(c.Log, slog.Default()),
+		metrics:       c.Metrics,
+		routes:        map[string]watched{},
 		mux:           http.NewServeMux(),
 	}
+	if a.metrics == nil {
+		a.metrics = metrics.NewHTTP(nil)
+	}
+	a.metrics.Chunks.Watch(a.turns.occupancy)
+	a.others.Route = a.metrics.Route(otherRoute)
 	if a.gate == nil {
 		a.gate = auth.Open{}
 	}
@@ -152,7 +174,13 @@ func (a *api) route(pattern string, named func(*http.Request) (upload.Name, erro
 				err = a.authorize(r, c, name)
 			}
 			if err == nil {
+				if r.Method == http.MethodPost && r.Body != http.NoBody && a.forwarder != nil {
+					r.Body = &seenBody{ReadCloser: r.Body}
+				}
 				err = a.admit(w, r, name, c.serve)
+			}
+			if errors.Is(err, upload.ErrElsewhere) {
+				err = a.forward(w, r, name, err)
 			}
 			if err != nil {
 				a.fail(w, r, err)
@@ -163,6 +191,7 @@ func (a *api) route(pattern string, named func(*http.Request) (upload.Name, erro
 	if methods[http.MethodGet].serve != nil {
 		allowed = append(allowed, http.MethodHead)
 	}
+	a.watch(pattern, allowed)
 	allow := strings.Join(allowed, ", ")
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
@@ -177,6 +206,9 @@ func (a *api) unknownPath(w http.ResponseWriter, r *http.Request) {
 // ServeHTTP serves one request.
 func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w := newReply(rw, a.idle)
+	a.metrics.Began()
+	began := time.Now()
+	defer func() { a.observe(w, r, began) }() // the request as it is then: with its pattern
 	id := r.Header.Get(requestIDHeader)
 	if !saneRequestID(id) {
 		id = rand.Text()

@@ -64,6 +64,7 @@ const (
 	CodeBusy                  Code = "busy"
 	CodeCompleting            Code = "completing"
 	CodeUnavailable           Code = "unavailable"
+	CodeReplicaAway           Code = "replica-away"
 	CodeVolumeFull            Code = "volume-full"
 	CodeInternal              Code = "internal"
 )
@@ -345,6 +346,10 @@ func kinds() []kind {
 			code: CodeUnavailable, status: http.StatusServiceUnavailable, title: "Interrupted, perhaps by a shutdown", when: []error{context.Canceled},
 			retryAfter: 1, next: "Try again; what was acknowledged is kept.",
 		},
+		{ // what is known of it is not for clients
+			code: CodeReplicaAway, status: http.StatusServiceUnavailable, title: "The replica that holds the session can't be reached now", when: []error{upload.ErrAway},
+			retryAfter: 2, next: "Try again; what was acknowledged is kept until the replica is back.",
+		},
 		{
 			code: CodeVolumeFull, status: http.StatusInsufficientStorage, title: "The volume is full", when: []error{session.ErrNoSpace},
 			next: "Free space on the store's volume, or upload to another store, then try again.",
@@ -477,6 +482,7 @@ func kindWith(code Code) kind {
 }
 
 func writeProblem(w http.ResponseWriter, r *http.Request, k kind, detail string, members Members) {
+	noteProblem(w, k)
 	if k.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(k.retryAfter))
 	}

@@ -488,6 +488,11 @@ func problemCases() []problemCase {
 			check: closes,
 		},
 		{name: "another replica", code: CodeMisdirected, status: 421, make: lookupFails(upload.ErrElsewhere)},
+		{
+			name: "another replica that is away", code: CodeReplicaAway, status: 503, retryAfter: "2", check: logged,
+			options: options{api: Config{Forwarder: &forwarder{err: fmt.Errorf("%w: secret", upload.ErrAway)}}},
+			make:    lookupFails(&upload.ElsewhereError{Replica: "models-1"}),
+		},
 		{name: "not admitted", code: CodeNotAdmitted, status: 423, retryAfter: "1", make: lookupFails(fmt.Errorf("%w: over quota", upload.ErrNotReady)), check: func(t *testing.T, _ *world, _ answer, p Problem) {
 			if !strings.Contains(p.Detail, "over quota") {
 				t.Errorf("detail is %q, want the reason", p.Detail)

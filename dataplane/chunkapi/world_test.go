@@ -189,7 +189,7 @@ type options struct {
 func newWorld(t testing.TB, o options) *world {
 	t.Helper()
 	w := &world{t: t, root: t.TempDir(), log: &logs{}, directory: &directory{answers: map[upload.Name]any{}}, closed: make(chan net.Addr, 1000)}
-	sink, err := file.Open(w.root)
+	sink, err := file.Open(w.root, file.Options{Replica: "models-0"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,7 +129,7 @@ type process struct {
 // at the latest.
 func (w *world) start() *process {
 	w.t.Helper()
-	sink, err := file.Open(w.volume)
+	sink, err := file.Open(w.volume, file.Options{Replica: "models-0"})
 	w.Expect(err).NotTo(HaveOccurred())
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
@@ -247,7 +247,7 @@ func (w *world) forgotten(p *process, s *v1alpha1.UploadSession) {
 // staged is whether the volume has a directory for the session.
 func (w *world) staged(s *v1alpha1.UploadSession) bool {
 	w.t.Helper()
-	_, err := os.Stat(filepath.Join(w.volume, session.ReservedElement, string(s.UID)))
+	_, err := os.Stat(filepath.Join(w.volume, session.ReservedElement, replica+".replica", string(s.UID)))
 	if !errors.Is(err, os.ErrNotExist) {
 		w.Expect(err).NotTo(HaveOccurred())
 	}

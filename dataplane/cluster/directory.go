@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,10 +18,11 @@ import (
 // session that is not known here.
 const lookupTimeout = 5 * time.Second
 
-// directory asks the API server itself, past every cache.
+// directory asks the API server itself, past every cache but that of what other replicas own.
 type directory struct {
-	place place
-	live  client.Reader
+	place  place
+	live   client.Reader
+	owners *owners // nil remembers nothing
 }
 
 var _ upload.Directory = directory{}
@@ -32,15 +34,29 @@ func (d directory) Lookup(ctx context.Context, name upload.Name) (upload.Grant, 
 	if name.Namespace != d.place.namespace || len(validation.IsDNS1123Subdomain(name.Name)) > 0 {
 		return upload.Grant{}, upload.ErrUnknown
 	}
+	if owner := d.owners.recall(name, fresh); owner != nil {
+		return upload.Grant{}, owner
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	var s v1alpha1.UploadSession
 	err := d.live.Get(ctx, client.ObjectKey{Namespace: name.Namespace, Name: name.Name}, &s)
 	if apierrors.IsNotFound(err) {
+		d.owners.forget(name)
 		return upload.Grant{}, upload.ErrUnknown
 	}
 	if err != nil {
+		// Who owned it does so still, or somebody else does and that one says so.
+		if owner := d.owners.recall(name, stale); owner != nil {
+			return upload.Grant{}, owner
+		}
 		return upload.Grant{}, fmt.Errorf("%w: %w", upload.ErrUnavailable, err)
 	}
-	return d.place.grantOf(&s)
+	grant, err := d.place.grantOf(&s)
+	if owner, ok := errors.AsType[*upload.ElsewhereError](err); ok {
+		d.owners.remember(name, owner)
+	} else {
+		d.owners.forget(name)
+	}
+	return grant, err
 }

@@ -70,7 +70,7 @@ func otherStore(p place, s *v1alpha1.UploadSession) error {
 
 func otherReplica(p place, s *v1alpha1.UploadSession) error {
 	if replica := s.Status.Admission.Replica; replica != "" && replica != p.replica {
-		return fmt.Errorf("%w: %s at %s", upload.ErrElsewhere, replica, s.Status.Admission.Endpoint)
+		return &upload.ElsewhereError{Replica: replica, Endpoint: s.Status.Admission.Endpoint}
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ const availableStep = 1 << 20
 // and how much room its volume has. A volume that can't be asked for its room
 // can't take uploads either, and then the Lease runs out.
 //
-// The Lease is no lock: one volume is opened by one process at a time, which
+// The Lease is no lock: one replica of a volume is one process at a time, which
 // the sink sees to. So it is taken over at once, whoever held it, and a
 // replica that was killed is back without waiting for its own Lease to run out.
 // When the process stops it leaves the Lease, which then runs out.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	lru "k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
@@ -28,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -67,6 +69,8 @@ type Config struct {
 	Clock session.Clock
 	// Log is told what nobody else is; nil is slog.Default.
 	Log *slog.Logger
+	// Metrics is told what the API server is told; nil where nobody wants to know.
+	Metrics *metrics.Cluster
 
 	// ProgressInterval is how often the progress of one session is written at most.
 	ProgressInterval time.Duration
@@ -87,6 +91,7 @@ type Cluster struct {
 	manager manager.Manager
 	live    client.WithWatch // no cache
 	changes *changes
+	owners  *owners
 }
 
 // New returns the cluster, and asks the API server nothing yet: that may be
@@ -114,15 +119,26 @@ func New(c Config) (*Cluster, error) {
 		return nil, fmt.Errorf("make the client: %w", err)
 	}
 	spacing := time.Duration(float64(time.Second) / c.ProgressWritesPerSecond)
+	untold := newPending()
+	c.Metrics.WatchPending(func() time.Duration { return untold.oldest(c.Clock.Now()) })
 	return &Cluster{
-		config: c, place: p, manager: m, live: live,
-		changes: &changes{namespace: c.Namespace, clock: c.Clock, pace: newPace(c.ProgressInterval, spacing)},
+		config: c, place: p, manager: m, live: live, owners: newOwners(c.Clock),
+		changes: &changes{namespace: c.Namespace, clock: c.Clock, pace: newPace(c.ProgressInterval, spacing), pending: untold},
 	}, nil
 }
 
 // Directory answers for sessions that are not known here. It may be used
 // before Run, and concurrently.
-func (c *Cluster) Directory() upload.Directory { return directory{c.place, c.live} }
+func (c *Cluster) Directory() upload.Directory { return directory{c.place, c.live, c.owners} }
+
+// Replicas tells where the other replicas of the store are. It may be used before Run,
+// and concurrently.
+func (c *Cluster) Replicas() *Replicas {
+	return &Replicas{
+		place: c.place, live: c.live, clock: c.config.Clock, owners: c.owners,
+		endpoints: lru.NewLRUExpireCacheWithClock(maxReplicas, c.config.Clock),
+	}
+}
 
 // Creator creates sessions for this dataplane's store. It may be used before
 // Run, and concurrently.
@@ -145,7 +161,7 @@ func (c *Cluster) Run(ctx context.Context, uploads *upload.Service, endpoint str
 	}
 	c.changes.follow(uploads, beat.ended)
 	sweeper := &sweep{
-		live: c.live, place: c.place, uploads: uploads, clock: c.config.Clock, log: c.config.Log,
+		live: c.live, place: c.place, uploads: uploads, clock: c.config.Clock, log: c.config.Log, metrics: c.config.Metrics,
 		interval: c.config.SweepInterval, grace: c.config.SweepGrace,
 	}
 	if err := c.watch(uploads); err != nil {
@@ -164,7 +180,8 @@ func (c *Cluster) watch(uploads *upload.Service) error {
 	ctl, err := controller.New("uploadsession", c.manager, controller.Options{
 		Reconciler: &sessions{
 			place: c.place, cached: c.manager.GetClient(), live: c.live, uploads: uploads,
-			pace: c.changes.pace, clock: c.config.Clock, log: c.config.Log,
+			pace: c.changes.pace, pending: c.changes.pending, metrics: c.config.Metrics,
+			clock: c.config.Clock, log: c.config.Log,
 		},
 		MaxConcurrentReconciles: workers,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
@@ -222,6 +239,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Metrics == nil {
+		c.Metrics = metrics.NewCluster(nil)
 	}
 	if c.ProgressWritesPerSecond == 0 {
 		c.ProgressWritesPerSecond = DefaultProgressWritesPerSecond

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -27,13 +28,16 @@ const (
 )
 
 // sweep forgets the uploads of sessions that are gone, of which no watch told:
-// they were deleted while this replica was away, or their names used again.
+// they were deleted while this replica was away, or their names used again. It
+// does so for replicas that share the volume and that nobody runs, too: they may
+// never come back.
 type sweep struct {
 	live    client.Reader // no cache
 	place   place
 	uploads *upload.Service
 	clock   session.Clock
 	log     *slog.Logger
+	metrics *metrics.Cluster
 
 	interval time.Duration
 	grace    time.Duration
@@ -43,7 +47,11 @@ type sweep struct {
 func (w *sweep) run(ctx context.Context) error {
 	for {
 		wait := w.interval
-		if err := w.once(ctx); err != nil && ctx.Err() == nil {
+		err := w.once(ctx)
+		if ctx.Err() == nil {
+			w.metrics.Sweep(err)
+		}
+		if err != nil && ctx.Err() == nil {
 			w.log.Warn("no full sweep of uploads without a session, will try again", "error", err)
 			wait = min(wait, sweepRetry)
 		}
@@ -68,10 +76,59 @@ func (w *sweep) once(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("forget upload %s: %w", st.Grant.ID, err))
 			continue
 		}
+		w.metrics.Swept(stagedBytes(st.Meta))
 		w.log.Info("upload without a session was swept", "session", st.Grant.Name.String(), "uid", st.Grant.ID,
 			"heldBytes", st.Meta.HeldBytes)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, w.derelicts(ctx, listed, began))...)
+}
+
+// derelicts sweeps what replicas left that nobody runs: uploads whose session is gone,
+// and those whose session does not wait for them any more.
+func (w *sweep) derelicts(ctx context.Context, listed sets.Set[types.UID], began time.Time) error {
+	asked := sets.New[session.ID]()
+	before := began.Add(-w.grace)
+	err := w.uploads.SweepDerelicts(ctx, func(ctx context.Context, d upload.Derelict) (bool, error) {
+		orphan := isOrphan(d.Status, w.place.namespace, listed, before)
+		if !orphan && d.Grant.Name.Namespace == w.place.namespace && d.Meta.Created.Before(before) {
+			var err error
+			if orphan, err = w.abandoned(ctx, d); err != nil {
+				return false, err
+			}
+		}
+		if orphan && asked.Has(d.Grant.ID) { // now it goes
+			w.log.Info("upload of a replica that nobody runs is swept", "session", d.Grant.Name.String(), "uid", d.Grant.ID, "replica", d.Replica)
+		}
+		asked.Insert(d.Grant.ID)
+		return orphan, nil
+	})
+	if err != nil {
+		return fmt.Errorf("sweep what replicas left that nobody runs: %w", err)
+	}
+	return nil
+}
+
+// abandoned asks the API server whether a listed session has ended without the
+// replica that holds its bytes. How a session was published is kept as long as
+// the session: it tells whose object it is.
+func (w *sweep) abandoned(ctx context.Context, d upload.Derelict) (bool, error) {
+	if d.Result != nil && d.Result.Reason == upload.Published {
+		return false, nil
+	}
+	s, err := get(ctx, w.live, d.Grant.Name)
+	if s == nil || err != nil {
+		return false, err // the next list tells
+	}
+	over := s.Status.Result.Outcome != "" || !s.Status.CompletionTime.IsZero()
+	return session.ID(s.UID) == d.Grant.ID && over, nil
+}
+
+// stagedBytes are those of acknowledged chunks that are staged still; what ended has freed them.
+func stagedBytes(m session.Meta) int64 {
+	if m.Settled {
+		return 0
+	}
+	return m.HeldBytes
 }
 
 // orphans returns the uploads of this namespace whose session is not in the

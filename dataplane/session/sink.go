@@ -97,6 +97,23 @@ type Space struct {
 	Free int64
 }
 
+// Derelict is a session of a replica that shares the volume and that nobody runs.
+type Derelict struct {
+	Record
+	// Replica is whose it is.
+	Replica string
+}
+
+// Derelicts is a ByteSink whose volume is shared by several replicas, each with
+// sessions of its own that the others don't see.
+type Derelicts interface {
+	// SweepDerelicts calls orphan for each session of the other replicas that nobody runs, and
+	// removes all of it where that returns true. Just before it is removed orphan is called again, and
+	// nobody can run the replica until it is gone. What can't be read is an error and
+	// stays. What was published stays too, unless orphan withdraws it.
+	SweepDerelicts(ctx context.Context, orphan func(context.Context, Derelict) (bool, error)) error
+}
+
 // Publisher gives the staged bytes of a session a public name. A ByteSink that
 // can publish is a Publisher too. Methods may be called concurrently.
 //

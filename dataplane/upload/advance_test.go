@@ -15,7 +15,7 @@ import (
 // newTestFrontier returns the frontier of a new session.
 func newTestFrontier(t *testing.T, a Algorithm, spec session.Spec) (*frontier, *session.Service) {
 	t.Helper()
-	sink, err := file.Open(t.TempDir())
+	sink, err := file.Open(t.TempDir(), file.Options{Replica: "models-0"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ func TestForgetLeavesTheObjectOnly(t *testing.T) {
 	if err := r.Forget(r.ctx, "never-known"); err != nil {
 		t.Errorf("forget what was never known: %v", err)
 	}
-	left, err := filepath.Glob(r.path(".slipway/[a-z0-9]*"))
+	left, err := filepath.Glob(r.path(".slipway/models-0.replica/[a-z0-9]*"))
 	if err != nil || len(left) != 0 {
 		t.Errorf("left are %v, %v", left, err)
 	}
@@ -362,7 +362,7 @@ func TestADamagedUploadDoesNotHideTheOthers(t *testing.T) {
 		r.accept(grant(name, named(name)))
 	}
 	r.crashed()
-	records, err := filepath.Glob(r.path(".slipway/damaged/record"))
+	records, err := filepath.Glob(r.path(".slipway/models-0.replica/damaged/record"))
 	if err != nil || len(records) != 1 {
 		t.Fatalf("records are %v, %v", records, err)
 	}

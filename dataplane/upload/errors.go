@@ -13,8 +13,11 @@ var (
 	ErrUnknown = errors.New("no such upload session")
 	// ErrNotReady means that the upload exists and may start later: it was not admitted yet.
 	ErrNotReady = errors.New("upload session is not admitted yet")
-	// ErrElsewhere means that another replica holds the upload.
+	// ErrElsewhere means that another replica holds the upload; where it is known which, it comes
+	// as *ElsewhereError.
 	ErrElsewhere = errors.New("upload session is held by another replica")
+	// ErrAway means that the replica that holds the upload can't be reached now.
+	ErrAway = errors.New("the replica that holds the upload session can't be reached now")
 	// ErrUnavailable means that the directory can't be asked now.
 	ErrUnavailable = errors.New("can't tell now whether the upload session exists")
 	// ErrNameTaken means that the name belongs to an upload with another ID; it comes as *NameTakenError.
@@ -38,3 +41,17 @@ func (e *NameTakenError) Error() string {
 
 // Is makes the error an ErrNameTaken.
 func (e *NameTakenError) Is(target error) bool { return target == ErrNameTaken }
+
+// ElsewhereError says which replica holds an upload. It is an ErrElsewhere.
+type ElsewhereError struct {
+	// Replica is its name, and Endpoint the base URL under which it was when it took the upload.
+	Replica, Endpoint string
+}
+
+// Error says which replica it is, and where.
+func (e *ElsewhereError) Error() string {
+	return fmt.Sprintf("%s: %s at %s", ErrElsewhere, e.Replica, e.Endpoint)
+}
+
+// Is makes the error an ErrElsewhere.
+func (e *ElsewhereError) Is(target error) bool { return target == ErrElsewhere }

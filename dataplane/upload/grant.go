@@ -113,12 +113,17 @@ func (s *Service) grantOf(m session.Meta) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
+	return t.grant(m), nil
+}
+
+// grant is what was granted on these terms.
+func (t *terms) grant(m session.Meta) Grant {
 	return Grant{
 		ID: m.ID, Name: Name{Namespace: m.Spec.Owner, Name: m.Spec.Key},
 		Key: t.Key, Size: m.Spec.Size, ChunkSize: m.Spec.ChunkSize,
 		Digest: t.Digest, Algorithm: cmp.Or(t.Algorithm, SHA256), Replace: t.Replace, Explicit: t.Explicit, Attributes: t.Attributes, Reclaim: t.Reclaim,
 		IdleTimeout: m.Spec.IdleTimeout, Deadline: m.Spec.Deadline, Suspended: m.Paused,
-	}, nil
+	}
 }
 
 // termsOf decodes the payload of a session once: it never changes, and is

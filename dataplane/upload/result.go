@@ -64,6 +64,11 @@ func (s *Service) statusOf(m session.Meta) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	return statusWith(g, m)
+}
+
+// statusWith reads the result of an upload whose grant is known.
+func statusWith(g Grant, m session.Meta) (Status, error) {
 	st := Status{Grant: g, Meta: m}
 	if m.State.Ended() {
 		st.Result = &Result{}

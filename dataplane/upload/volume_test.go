@@ -47,7 +47,7 @@ func (g *gate) open() { close(g.opened) }
 
 func openVolume(tb testing.TB, root string) *volume {
 	tb.Helper()
-	sink, err := file.Open(root)
+	sink, err := file.Open(root, file.Options{Replica: "models-0"})
 	if err != nil {
 		tb.Fatalf("open the volume: %v", err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -42,7 +43,7 @@ var _ = Describe("The manager", func() {
 		options.Controller.SkipNameValidation = ptr.To(true) // each spec has a manager of its own
 		mgr, err := ctrl.NewManager(operatorConfig, options)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(controllers.SetupWithManager(ctx, mgr, w.clock, w.namespace, dataplaneOptions)).To(Succeed())
+		Expect(controllers.SetupWithManager(ctx, mgr, w.clock, w.namespace, dataplaneOptions, prometheus.NewRegistry())).To(Succeed())
 
 		running, stop := context.WithCancel(context.Background())
 		stopped := make(chan error)
@@ -90,15 +91,18 @@ var _ = Describe("The manager", func() {
 		w.heartbeat(ctx, replicaName, 1000)
 		becomes(ctx, next, v1alpha1.ReasonUploading)
 
-		By("telling how it ended, once")
-		var list eventsv1.EventList
-		Eventually(ctx, func() []eventsv1.Event {
+		By("telling how it ended, and of the other that it waited and then started, once each")
+		Eventually(ctx, func() []string {
+			var list eventsv1.EventList
 			Expect(user.List(ctx, &list, client.InNamespace(w.namespace))).To(Succeed())
-			return list.Items
-		}).Should(HaveLen(1))
-		Expect(list.Items[0].Reason).To(Equal(v1alpha1.ReasonPublished))
-		Expect(list.Items[0].Regarding.Name).To(Equal(s.Name))
-		Expect(list.Items[0].ReportingController).To(Equal(v1alpha1.OperatorFieldManager))
+			var told []string
+			for _, e := range list.Items {
+				Expect(e.ReportingController).To(Equal(v1alpha1.OperatorFieldManager))
+				told = append(told, e.Regarding.Name+" "+e.Reason)
+			}
+			return told
+		}).Should(ConsistOf(s.Name+" "+v1alpha1.ReasonPublished,
+			next.Name+" "+v1alpha1.ReasonInsufficientSpace, next.Name+" "+v1alpha1.ReasonAdmitted))
 
 		By("letting a deleted session go, and its object first where it has one to lose")
 		report(ctx, next, w.publication())

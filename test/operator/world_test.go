@@ -22,6 +22,7 @@ import (
 	applyv1alpha1 "github.com/slipway-dev/slipway/api/applyconfiguration/api/v1alpha1"
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/managed"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
 )
@@ -58,7 +59,7 @@ func newWorld(ctx context.Context) *world {
 	return &world{
 		namespace: namespace.Name,
 		clock:     clock,
-		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Clock: clock},
+		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Clock: clock, Metrics: metrics.NewTransitions(nil)},
 		stores:    &uploadstore.Reconciler{Client: operator, Direct: operator, Recorder: recorder, Dataplane: dataplaneOptions, Clock: clock},
 		events:    recorder.Events,
 	}

@@ -110,31 +110,38 @@ func (s *stack) startManager(ctx context.Context, bin string) error {
 	return s.manager.start(ctx)
 }
 
-func (s *stack) startDataplane(ctx context.Context, bin string) error {
-	config, err := s.kubeconfigOf(dataplaneAccount, "system:serviceaccounts", "system:authenticated")
+func (s *stack) startDataplane(ctx context.Context, bin string) (err error) {
+	s.dataplane, s.endpoint, err = s.replica(bin, replicaName)
 	if err != nil {
 		return err
+	}
+	return s.dataplane.start(ctx)
+}
+
+// replica is a dataplane of the store, which is not started yet, and its endpoint.
+func (s *stack) replica(bin, name string) (_ *process, endpoint string, err error) {
+	config, err := s.kubeconfigOf(dataplaneAccount, "system:serviceaccounts", "system:authenticated")
+	if err != nil {
+		return nil, "", err
 	}
 	listen, err := freePort()
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	health, err := freePort()
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	s.endpoint = fmt.Sprintf("https://127.0.0.1:%d", listen)
-	s.dataplane = &process{
-		name: "dataplane", binary: filepath.Join(bin, "dataplane"), logFile: filepath.Join(s.dir, "dataplane.log"),
+	return &process{
+		name: "dataplane " + name, binary: filepath.Join(bin, "dataplane"), logFile: filepath.Join(s.dir, name+".log"),
 		args: []string{
 			"--kubeconfig", config, "--root", s.volume(),
-			"--namespace", namespace, "--store", storeName, "--replica", replicaName,
+			"--namespace", namespace, "--store", storeName, "--replica", name,
 			fmt.Sprintf("--listen=127.0.0.1:%d", listen), fmt.Sprintf("--health-address=127.0.0.1:%d", health),
 			"--tls-dir", s.keys(), "--ticket-keys", filepath.Join(s.keys(), "tickets"),
 		},
 		ready: fmt.Sprintf("http://127.0.0.1:%d/readyz", health),
-	}
-	return s.dataplane.start(ctx)
+	}, fmt.Sprintf("https://127.0.0.1:%d", listen), nil
 }
 
 // stop ends every process and removes what they wrote.

@@ -18,6 +18,8 @@ import (
 type Options struct {
 	// Root is the repository; Binaries the folder with the manager and the dataplane.
 	Root, Binaries string
+	// Successor is the dataplane that takes over from the one that was killed; empty is the same.
+	Successor string
 	// File is what is uploaded; empty is the kube-apiserver binary of the control plane.
 	File string
 	// ChunkSize of the session in bytes; 0 is 4 MiB.
@@ -206,6 +208,9 @@ func (t *teller) uploadAndCrash(ctx context.Context) error {
 		return fmt.Errorf("the dataplane was not killed half way: %w", errors.Join(err, killing))
 	}
 	t.say("Killed the dataplane with SIGKILL at %d acknowledged chunks; starting it again", len(acknowledged))
+	if t.Successor != "" {
+		t.dataplane.binary = t.Successor
+	}
 	if err := t.dataplane.start(ctx); err != nil {
 		return err
 	}

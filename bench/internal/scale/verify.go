@@ -72,7 +72,7 @@ func (r *run) verifyPublished() {
 
 // staged lists what the volume holds that is not published.
 func (r *run) staged() ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(r.volume(), ".slipway"))
+	entries, err := os.ReadDir(filepath.Join(r.volume(), ".slipway", replicaName+".replica"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

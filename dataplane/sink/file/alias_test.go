@@ -17,10 +17,10 @@ func TestTheStagingDirectoryUnderAnotherName(t *testing.T) {
 	dir := t.TempDir()
 	sink := mustOpen(t, dir)
 	must(t, sink.Create(background, record("s", 100)))
-	for _, alias := range []string{"alias", "deep/alias"} {
+	for alias, of := range map[string]string{"alias": "", "deep/alias": "", "area": own.Replica + ".replica"} {
 		path := filepath.Join(dir, alias)
 		must(t, os.MkdirAll(path, 0o755))
-		if err := unix.Mount(filepath.Join(dir, ".slipway"), path, "", unix.MS_BIND, ""); err != nil {
+		if err := unix.Mount(filepath.Join(dir, ".slipway", of), path, "", unix.MS_BIND, ""); err != nil {
 			t.Skipf("mounting is not allowed here: %v", err)
 		}
 		t.Cleanup(func() {

@@ -15,7 +15,7 @@ import (
 func TestCrashCases(t *testing.T) {
 	const name = "models/object"
 	staging := func(dir string, elements ...string) string {
-		return filepath.Join(append([]string{dir, ".slipway"}, elements...)...)
+		return filepath.Join(append([]string{area(dir)}, elements...)...)
 	}
 	move := func(t *testing.T, dir, from, to string) { must(t, os.Rename(staging(dir, from), staging(dir, to))) }
 	remove := func(t *testing.T, dir string, elements ...string) { must(t, os.Remove(staging(dir, elements...))) }
@@ -173,7 +173,7 @@ func TestDamage(t *testing.T) {
 			sink := mustOpen(t, dir)
 			must(t, sink.Create(background, record("s", 100)))
 			must(t, sink.Create(background, record("other", 100)))
-			must(t, damage(filepath.Join(dir, ".slipway", "s")))
+			must(t, damage(filepath.Join(area(dir), "s")))
 			before := below(t, dir)
 			for range 2 {
 				if _, failed := recovered(t, sink); failed["s"] == nil {

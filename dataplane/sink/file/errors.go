@@ -10,7 +10,7 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
-// ErrLocked means that another Sink has the volume open. It comes with what is
+// ErrLocked means that another Sink has the replica's part of the volume open. It comes with what is
 // known of the holder.
 var ErrLocked = errors.New("the volume is in use")
 

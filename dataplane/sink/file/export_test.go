@@ -1,13 +1,14 @@
 package file
 
 import (
+	"errors"
 	"os"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
-// Abandon releases the lock and nothing else, as the death of the process would.
-func (s *Sink) Abandon() error { return s.lock.Close() }
+// Abandon releases the locks and nothing else, as the death of the process would.
+func (s *Sink) Abandon() error { return errors.Join(s.lock.Close(), s.fence.Close()) }
 
 // Break makes the sink remember that a sync of the session failed.
 func (s *Sink) Break(id session.ID, err error) { _ = s.fail(id, err) }

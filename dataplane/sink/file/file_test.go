@@ -16,6 +16,12 @@ import (
 
 var background = context.Background()
 
+// own is the part of a volume that most tests are about.
+var own = file.Options{Replica: "models-0"}
+
+// area is where that replica stages.
+func area(dir string) string { return filepath.Join(dir, ".slipway", own.Replica+".replica") }
+
 func TestMain(m *testing.M) { os.Exit(sinktest.Main(m, openVolume)) }
 
 func TestConformance(t *testing.T) { sinktest.Run(t, openVolume) }
@@ -23,7 +29,7 @@ func TestConformance(t *testing.T) { sinktest.Run(t, openVolume) }
 func TestKilled(t *testing.T) { sinktest.RunKilled(t, openVolume) }
 
 func openVolume(dir string) (sinktest.Volume, error) {
-	sink, err := file.Open(dir)
+	sink, err := file.Open(dir, own)
 	if err != nil {
 		return sinktest.Volume{}, err
 	}
@@ -32,7 +38,7 @@ func openVolume(dir string) (sinktest.Volume, error) {
 		Close: sink.Close,
 		Crash: sink.Abandon,
 		EditSlot: func(id session.ID, index int, edit func(slot []byte)) error {
-			path := filepath.Join(dir, ".slipway", string(id), "ledger")
+			path := filepath.Join(area(dir), string(id), "ledger")
 			stored, err := os.ReadFile(path)
 			if err != nil {
 				return err
@@ -41,14 +47,14 @@ func openVolume(dir string) (sinktest.Volume, error) {
 			return os.WriteFile(path, stored, 0o600)
 		},
 		DamageRecord: func(id session.ID) error {
-			return os.Truncate(filepath.Join(dir, ".slipway", string(id), "record"), 40)
+			return os.Truncate(filepath.Join(area(dir), string(id), "record"), 40)
 		},
 	}, nil
 }
 
 func mustOpen(t *testing.T, dir string) *file.Sink {
 	t.Helper()
-	sink, err := file.Open(dir)
+	sink, err := file.Open(dir, own)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,13 +35,13 @@ func FuzzRecover(f *testing.F) {
 		dir, err := os.MkdirTemp(volume, "")
 		must(t, err)
 		defer func() { _ = os.RemoveAll(dir) }()
-		sink, err := file.Open(dir)
+		sink, err := file.Open(dir, own)
 		must(t, err)
 		defer sink.Close()
 		for _, id := range []session.ID{"s", "witness"} {
 			must(t, sink.Create(background, record(id, 100)))
 		}
-		staging := filepath.Join(dir, ".slipway")
+		staging := area(dir)
 		whole := below(t, filepath.Join(staging, "witness"))
 		target := filepath.Join(staging, path)
 		if filepath.Base(target) == ".lock" || target == filepath.Join(staging, "witness") || filepath.Dir(target) == filepath.Join(staging, "witness") {

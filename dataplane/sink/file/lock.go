@@ -14,10 +14,21 @@ import (
 // maxHolder bounds what is read of the note that a lock's holder leaves.
 const maxHolder = 256
 
-// acquire takes the volume's lock. It is held until the file is closed, by the
-// kernel at the latest when the process dies.
-func acquire(staging *os.Root) (_ *os.File, err error) {
-	f, err := openOrCreate(staging, lockName)
+// sweepNote begins the note of a lock that is held for a moment only, to sweep.
+const sweepNote = "a sweep by "
+
+// A replica that starts while it is being swept waits so long for that to end,
+// and looks so often.
+const (
+	sweepPatience = 30 * time.Second
+	sweepLook     = 20 * time.Millisecond
+)
+
+// acquire takes the lock of a directory, for itself (unix.LOCK_EX) or together
+// with others (unix.LOCK_SH). It is held until the file is closed, by the
+// kernel at the latest when the process dies. ErrLocked with the holder's note.
+func acquire(dir *os.Root, how int, note string) (_ *os.File, err error) {
+	f, err := openOrCreate(dir, lockName)
 	if err != nil {
 		return nil, refusal("the lock can't be opened", err)
 	}
@@ -26,29 +37,54 @@ func acquire(staging *os.Root) (_ *os.File, err error) {
 			release(f)
 		}
 	}()
-	err = onDescriptor(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	err = onDescriptor(f, func(fd int) error { return unix.Flock(fd, how|unix.LOCK_NB) })
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("%w: %s", ErrLocked, holder(f))
+		return nil, &lockedError{holder(f)}
 	}
 	if err != nil {
-		_ = staging.Remove(lockName) // where nobody can lock it nobody has
+		_ = dir.Remove(lockName) // where nobody can lock it nobody has
 		return nil, refusal("it can't be locked", err)
 	}
 	// An Open that refused the volume may have removed the file before it was locked here.
-	if err := stillNamed(staging, lockName, f); err != nil {
+	if err := stillNamed(dir, lockName, f); err != nil {
 		return nil, fmt.Errorf("%w: its lock was replaced meanwhile: %w", ErrLocked, err)
 	}
-	leaveNote(f)
+	leaveNote(f, note)
 	return f, nil
 }
 
-// leaveNote tells who holds the lock. It only helps people, so that a full volume may refuse it.
-func leaveNote(f *os.File) {
+// acquirePatiently takes the lock of a replica's own directory, and waits where
+// another replica holds it to sweep.
+func acquirePatiently(dir *os.Root, note string) (*os.File, error) {
+	for end := time.Now().Add(sweepPatience); ; time.Sleep(sweepLook) {
+		f, err := acquire(dir, unix.LOCK_EX, note)
+		locked, ok := errors.AsType[*lockedError](err)
+		if !ok || !strings.HasPrefix(locked.holder, sweepNote) || time.Now().After(end) {
+			return f, err
+		}
+	}
+}
+
+// lockedError is ErrLocked with the holder's note.
+type lockedError struct{ holder string }
+
+// Error says who has the lock.
+func (e *lockedError) Error() string { return fmt.Sprintf("%s: %s", ErrLocked, e.holder) }
+
+// Is makes the error an ErrLocked.
+func (e *lockedError) Is(target error) bool { return target == ErrLocked }
+
+// processNote tells which process holds a lock.
+func processNote(replica string) string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown host"
 	}
-	note := fmt.Sprintf("process %d on %s since %s\n", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
+	return fmt.Sprintf("process %d on %s, replica %s, since %s\n", os.Getpid(), host, replica, time.Now().UTC().Format(time.RFC3339))
+}
+
+// leaveNote tells who holds the lock. It only helps people, so that a full volume may refuse it.
+func leaveNote(f *os.File, note string) {
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteAt([]byte(note), 0)
 	}

@@ -28,7 +28,7 @@ func TestStagedBytesThatSomebodyReplaced(t *testing.T) {
 			sink := mustOpen(t, dir)
 			must(t, sink.Create(background, record("s", 100)))
 			write(t, sink, "s", make([]byte, 100)) // it stays open
-			data := filepath.Join(dir, ".slipway", "s", "data")
+			data := filepath.Join(area(dir), "s", "data")
 			must(t, os.Rename(data, data+".theirs"))
 			must(t, os.WriteFile(data+".mine", []byte("mine"), 0o600))
 			must(t, replace(data, outside))
@@ -65,7 +65,7 @@ func TestAStagedDirectoryThatSomebodyReplaced(t *testing.T) {
 				must(t, sink.Create(background, record(id, 100)))
 				must(t, sink.Create(background, record(id+"-2", 100)))
 			}
-			staging := filepath.Join(dir, ".slipway")
+			staging := area(dir)
 			must(t, os.Rename(filepath.Join(staging, "s"), filepath.Join(outside, "s")))
 			switch path := filepath.Join(staging, "s"); what {
 			case "link out":

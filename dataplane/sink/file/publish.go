@@ -56,7 +56,7 @@ func (s *Sink) Publish(ctx context.Context, id session.ID, name string, replace 
 	if err := s.mayPublish(h); err != nil {
 		return failure(doing, err)
 	}
-	return nameFailure(doing, s.remember(s.publish(h, name, replace, attributes)))
+	return nameFailure(doing, s.remember(s.publish(ctx, h, name, replace, attributes)))
 }
 
 // errNotAsStaged means that somebody else put something else in the place of
@@ -83,9 +83,9 @@ func (s *Sink) remember(err error) error {
 	return err
 }
 
-func (s *Sink) publish(h *handle, name string, replace bool, attributes map[string]string) error {
+func (s *Sink) publish(ctx context.Context, h *handle, name string, replace bool, attributes map[string]string) error {
 	for attempt := 1; ; attempt++ {
-		err := s.place(h, name, replace, attributes)
+		err := s.place(ctx, h, name, replace, attributes)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -98,7 +98,7 @@ func (s *Sink) publish(h *handle, name string, replace bool, attributes map[stri
 // place makes the parents and puts the object into the last of them. The bytes
 // are durable already; what else is known of the file, and the name, are made
 // so together, in either order: whoever finds the name after a crash publishes again.
-func (s *Sink) place(h *handle, name string, replace bool, attributes map[string]string) error {
+func (s *Sink) place(ctx context.Context, h *handle, name string, replace bool, attributes map[string]string) error {
 	into, base, err := s.parent(name, s.makeParent)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (s *Sink) place(h *handle, name string, replace bool, attributes map[string
 		return err
 	}
 	if !published {
-		err = s.linkObject(h, into, base, replace)
+		err = s.linkObject(ctx, h, into, base, replace)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return cmp.Or(occupied(into, base), session.ErrExists)
@@ -134,10 +134,13 @@ func (s *Sink) place(h *handle, name string, replace bool, attributes map[string
 	})
 }
 
-// linkObject gives the data the name. No object is withdrawn meanwhile.
-func (s *Sink) linkObject(h *handle, into *os.Root, base string, replace bool) error {
-	s.naming.RLock()
-	defer s.naming.RUnlock()
+// linkObject gives the data the name. No object is withdrawn meanwhile, by any replica.
+func (s *Sink) linkObject(ctx context.Context, h *handle, into *os.Root, base string, replace bool) error {
+	unlock, err := s.lockNames(ctx, unix.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if replace {
 		return replaceBy(h.dir, into, base)
 	}

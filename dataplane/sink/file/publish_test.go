@@ -109,7 +109,7 @@ func TestModesAndAttributes(t *testing.T) {
 	dir := t.TempDir()
 	sink := mustOpen(t, dir)
 	must(t, sink.Create(background, record("s", 100)))
-	staged := filepath.Join(dir, ".slipway", "s", "data")
+	staged := filepath.Join(area(dir), "s", "data")
 	mode := func(path string) os.FileMode {
 		info, err := os.Stat(path)
 		must(t, err)
@@ -147,7 +147,7 @@ func TestAPublicationLeavesNoLink(t *testing.T) {
 	for _, name := range []string{"a", "a", "directory", "b", "a/c", "a"} {
 		err := sink.Publish(background, "s", name, true, nil)
 		t.Log(name, err)
-		if _, err := os.Lstat(filepath.Join(dir, ".slipway", "s", "object")); err == nil {
+		if _, err := os.Lstat(filepath.Join(area(dir), "s", "object")); err == nil {
 			t.Errorf("a link is left after publishing as %s", name)
 		}
 	}
@@ -157,9 +157,9 @@ func TestFreeTakesALinkThatIsLeft(t *testing.T) {
 	dir := t.TempDir()
 	sink := mustOpen(t, dir)
 	must(t, sink.Create(background, record("s", 100)))
-	must(t, os.Link(filepath.Join(dir, ".slipway", "s", "data"), filepath.Join(dir, ".slipway", "s", "object")))
+	must(t, os.Link(filepath.Join(area(dir), "s", "data"), filepath.Join(area(dir), "s", "object")))
 	must(t, sink.Free(background, "s"))
-	if got := below(t, filepath.Join(dir, ".slipway", "s")); slices.Contains(got, "object") {
+	if got := below(t, filepath.Join(area(dir), "s")); slices.Contains(got, "object") {
 		t.Errorf("after Free there is %v", got)
 	}
 }

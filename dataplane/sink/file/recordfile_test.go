@@ -14,7 +14,7 @@ import (
 func TestATornRecord(t *testing.T) {
 	dir := t.TempDir()
 	sink := mustOpen(t, dir)
-	path := filepath.Join(dir, ".slipway", "s", "record")
+	path := filepath.Join(area(dir), "s", "record")
 	r := record("s", 100)
 	must(t, sink.Create(background, r))
 	for save := range 3 {
@@ -69,7 +69,7 @@ func TestARecordThatOutgrowsItsRoom(t *testing.T) {
 func TestAfterASaveThatMayHaveFailed(t *testing.T) {
 	dir := t.TempDir()
 	sink := mustOpen(t, dir)
-	path := filepath.Join(dir, ".slipway", "s", "record")
+	path := filepath.Join(area(dir), "s", "record")
 	r := record("s", 100)
 	must(t, sink.Create(background, r))
 	first, err := os.Stat(path)

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
@@ -24,12 +23,15 @@ import (
 // newer format. LastCommit is when the ledger was last written.
 func (s *Sink) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] {
 	return func(yield func(session.Recovered, error) bool) {
-		names, err := s.staged()
+		names, err := namesIn(s.staging)
 		if err == nil {
 			err = s.syncFound()
 		}
 		if err != nil {
 			yield(session.Recovered{}, failure("recover the volume", err))
+			return
+		}
+		if !s.tellTwice(yield) {
 			return
 		}
 		for _, name := range names {
@@ -53,6 +55,22 @@ func (s *Sink) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] 
 			}
 		}
 	}
+}
+
+// tellTwice yields an error for each session that two layouts have. It is not
+// about the session that this one has, which is recovered like any other.
+func (s *Sink) tellTwice(yield func(session.Recovered, error) bool) bool {
+	names, err := s.twice()
+	if err != nil {
+		return yield(session.Recovered{}, failure("look for sessions of an earlier version", err))
+	}
+	for _, name := range names {
+		other := session.Recovered{Record: session.Record{ID: session.ID(stagingName + "/" + name)}}
+		if !yield(other, fmt.Errorf("session %s: an earlier version, started after a later one, has it too; what that one took is left in %s", name, other.ID)) {
+			return false
+		}
+	}
+	return true
 }
 
 // syncFound makes durable whatever can be read from the volume, as far as that
@@ -79,18 +97,6 @@ func syncSession(dir *os.Root) error {
 		}
 	}
 	return syncDirectory(dir)
-}
-
-// staged lists the staging directory in order.
-func (s *Sink) staged() ([]string, error) {
-	dir, err := s.staging.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer release(dir)
-	names, err := dir.Readdirnames(-1)
-	slices.Sort(names)
-	return names, err
 }
 
 // isLeftover reports whether a name is that of a session which was being made or removed.

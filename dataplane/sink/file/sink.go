@@ -14,12 +14,14 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
-// What is below the root of a volume. A name in the staging directory that has
-// no dot is a session's; all others are the sink's own, and no ID has a dot.
+// What is below the root of a volume. A name in a replica's area that has no
+// dot is a session's; all others are the sink's own, and no ID has a dot.
 const (
 	stagingName = session.ReservedElement
 
+	areaSuffix = ".replica" // of the directory in which a replica stages
 	lockName   = ".lock"
+	namesName  = ".names" // the lock on public names, of all replicas
 	probeName  = ".probe"
 	newSuffix  = ".new"  // a session that Create has not finished
 	goneSuffix = ".gone" // a session that Remove has not finished
@@ -57,42 +59,58 @@ var (
 // where that happened to a sync of the whole filesystem, everything fails that
 // makes anything durable: see Failed.
 type Sink struct {
-	root    *os.Root // the volume
-	staging *os.Root // its staging directory
-	lock    *os.File // the lock on it, held while the file is open
+	replica  string
+	root     *os.Root // the volume
+	reserved *os.Root // its staging directory, which all replicas share
+	fence    *os.File // the lock on that, which keeps out who knows of one replica only
+	staging  *os.Root // the replica's own directory in it
+	lock     *os.File // the lock on that; both are held while the files are open
+
 	handles handles
 	durable *syncer
 	guards  guards
 	broken  sync.Map                  // session.ID -> the error of the sync that failed
 	unsure  sync.Map                  // session.ID of those whose record's sync failed
 	names   atomic.Pointer[syncError] // of public names: the first that failed
-	naming  sync.RWMutex              // held to give a public name, and for writing to take one away
 }
 
-// Open opens the volume whose root is an existing directory, for this process
-// alone until Close or the process's end, and verifies that it can keep the
-// promises: that files and directories can be made and synced, and that links
-// and renames do what they should.
+// Options say which part of a volume a Sink has.
+type Options struct {
+	// Replica is whose sessions these are. Of all that share the volume, each has a name of its
+	// own, and the same one whenever it starts; what can name a session can name a replica.
+	Replica string
+	// Adopt takes over sessions that a version left which knew of one replica only. Of the
+	// replicas that share a volume one does: the one whose name that replica had.
+	Adopt bool
+}
+
+// Open opens the volume whose root is an existing directory, as one of the
+// replicas that share it, for this process alone until Close or the process's
+// end, and verifies that it can keep the promises: that files and directories can
+// be made and synced, and that links and renames do what they should.
 //
-// ErrLocked where another Sink has the volume open, in this process or another;
-// session.ErrUnsupported with the reason where it can't keep the promises, and
+// ErrLocked where another Sink is that replica, in this process or another;
+// session.ErrUnsupported with the reason where the volume can't keep the promises, and
 // then nothing is left on it. A full volume can be opened, or it could never be
-// freed; one so full that not even the staging directory can be made is
+// freed; one so full that not even the replica's own directory can be made is
 // session.ErrNoSpace.
-func Open(root string) (*Sink, error) {
-	s, err := open(root)
+func Open(root string, o Options) (*Sink, error) {
+	if err := checkReplica(o.Replica); err != nil {
+		return nil, err
+	}
+	s, err := open(root, o)
 	if err != nil {
-		return nil, fmt.Errorf("open volume %s: %w", root, err)
+		return nil, fmt.Errorf("open volume %s as replica %s: %w", root, o.Replica, err)
 	}
 	return s, nil
 }
 
-func open(root string) (_ *Sink, err error) {
+func open(root string, o Options) (_ *Sink, err error) {
 	volume, err := os.OpenRoot(root)
 	if err != nil {
 		return nil, refusal("the directory can't be opened", err)
 	}
-	s := &Sink{root: volume}
+	s := &Sink{replica: o.Replica, root: volume}
 	made, err := makeDirectory(volume, stagingName, stagingMode)
 	defer func() {
 		if err != nil && made {
@@ -105,10 +123,7 @@ func open(root string) (_ *Sink, err error) {
 	if err != nil {
 		return nil, refusal("the staging directory can't be made", err)
 	}
-	if s.staging, err = enter(volume, stagingName); err != nil {
-		return nil, refusal("the staging directory can't be opened", err)
-	}
-	if s.lock, err = acquire(s.staging); err != nil {
+	if err := s.openArea(); err != nil {
 		return nil, err
 	}
 	if err := probe(volume, s.staging); err != nil {
@@ -117,16 +132,12 @@ func open(root string) (_ *Sink, err error) {
 	if s.durable, err = newSyncer(volume, s.lock); err != nil {
 		return nil, refusal("its filesystem can't be told", err)
 	}
-	return s, nil
-}
-
-// unmake takes back, as far as it can, what Open made on a volume that it then
-// refused. The staging directory is not removed while anything else is in it.
-func (s *Sink) unmake() {
-	if s.lock != nil {
-		_ = s.staging.Remove(lockName)
+	if o.Adopt {
+		if err := s.adopt(); err != nil {
+			return nil, failure("take over the sessions of an earlier version", err)
+		}
 	}
-	_ = s.root.Remove(stagingName)
+	return s, nil
 }
 
 // Close lets go of the volume. No other method may be running or be called
@@ -136,13 +147,15 @@ func (s *Sink) Close() error {
 	if s.durable != nil {
 		errs = append(errs, s.durable.close())
 	}
-	for _, d := range []*os.Root{s.staging, s.root} {
+	for _, d := range []*os.Root{s.staging, s.reserved, s.root} {
 		if d != nil {
 			errs = append(errs, d.Close())
 		}
 	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+	for _, f := range []*os.File{s.lock, s.fence} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

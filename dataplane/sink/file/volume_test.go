@@ -19,7 +19,7 @@ import (
 func TestOpenedTwice(t *testing.T) {
 	dir := t.TempDir()
 	sink := mustOpen(t, dir)
-	_, err := file.Open(dir)
+	_, err := file.Open(dir, own)
 	wants(t, err, file.ErrLocked)
 	for _, part := range []string{dir, fmt.Sprintf("process %d ", os.Getpid())} {
 		if !strings.Contains(err.Error(), part) {
@@ -41,7 +41,7 @@ func TestOfConcurrentOpensOneWins(t *testing.T) {
 		sinks := make(chan *file.Sink, 4)
 		for range 4 {
 			go func() {
-				sink, err := file.Open(dir)
+				sink, err := file.Open(dir, own)
 				sinks <- sink
 				results <- err
 			}()
@@ -67,9 +67,11 @@ func TestOfConcurrentOpensOneWins(t *testing.T) {
 
 func TestWhatOpenLeaves(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.MkdirAll(filepath.Join(dir, ".slipway", ".probe", "d"), 0o700))
+	must(t, os.MkdirAll(filepath.Join(area(dir), ".probe", "d"), 0o700))
 	mustOpen(t, dir)
-	if got, want := below(t, dir), []string{".slipway", ".slipway/.lock"}; !slices.Equal(got, want) {
+	if got, want := below(t, dir), []string{
+		".slipway", ".slipway/.lock", ".slipway/.names", ".slipway/models-0.replica", ".slipway/models-0.replica/.lock",
+	}; !slices.Equal(got, want) {
 		t.Errorf("on the volume: %v, want %v", got, want)
 	}
 }
@@ -106,7 +108,7 @@ func TestVolumesThatAreRefused(t *testing.T) {
 			if dir == "" {
 				t.Skip("mounting is not allowed here")
 			}
-			_, err := file.Open(dir)
+			_, err := file.Open(dir, own)
 			wants(t, err, session.ErrUnsupported)
 			t.Log(err)
 		})
@@ -117,7 +119,7 @@ func TestVolumesThatAreRefused(t *testing.T) {
 		if unix.Geteuid() == 0 {
 			t.Skip("root may write everywhere")
 		}
-		_, err := file.Open(dir)
+		_, err := file.Open(dir, own)
 		wants(t, err, session.ErrUnsupported)
 	})
 	if got := below(t, filepath.Join(inside, "elsewhere")); len(got) > 0 {
@@ -131,7 +133,7 @@ func TestRefusedByTheProbe(t *testing.T) {
 	if dir == "" {
 		t.Skip("mounting is not allowed here")
 	}
-	_, err := file.Open(dir)
+	_, err := file.Open(dir, own)
 	wants(t, err, session.ErrUnsupported)
 	if want := "files can't be written and synced"; !strings.Contains(err.Error(), want) {
 		t.Errorf("%q does not tell that %s", err, want)
@@ -201,7 +203,7 @@ func TestFullVolume(t *testing.T) {
 
 // TestNoInodes has creations that fail in their midst: there is room for the bytes and none for the files.
 func TestNoInodes(t *testing.T) {
-	dir := mounted(t, "tmpfs", "nr_inodes=13")
+	dir := mounted(t, "tmpfs", "nr_inodes=16")
 	if dir == "" {
 		t.Skip("mounting is not allowed here")
 	}

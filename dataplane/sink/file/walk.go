@@ -155,11 +155,15 @@ func (s *Sink) notStaging(dir *os.Root) error {
 	if err != nil {
 		return err
 	}
-	staging, err := s.staging.Stat(".")
+	own, err := s.staging.Stat(".")
 	if err != nil {
 		return err
 	}
-	if os.SameFile(public, staging) {
+	staging, err := s.reserved.Stat(".")
+	if err != nil {
+		return err
+	}
+	if os.SameFile(public, staging) || os.SameFile(public, own) {
 		return fmt.Errorf("%w: a directory above it is reserved", session.ErrUnusableName)
 	}
 	return nil

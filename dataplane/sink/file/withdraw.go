@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
@@ -44,9 +46,9 @@ func (s *Sink) identify(id session.ID) (string, error) {
 }
 
 // Withdraw looks at the file under the name and unlinks it in one step as far
-// as this Sink is concerned, which is the only one on the volume: what another
-// session publishes there comes before, and stays, or after. Who changes the
-// volume past the Sink may come in between. The directories above stay.
+// as the replicas that share the volume are concerned: what another session
+// publishes there comes before, and stays, or after. Who changes the volume past
+// them may come in between. The directories above stay.
 func (s *Sink) Withdraw(ctx context.Context, name, identity string) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
@@ -57,11 +59,11 @@ func (s *Sink) Withdraw(ctx context.Context, name, identity string) (bool, error
 	if err := s.namesFailed(); err != nil {
 		return false, err
 	}
-	removed, err := s.withdraw(name, identity)
+	removed, err := s.withdraw(ctx, name, identity)
 	return removed, failure("withdraw object "+name, s.remember(err))
 }
 
-func (s *Sink) withdraw(name, identity string) (bool, error) {
+func (s *Sink) withdraw(ctx context.Context, name, identity string) (bool, error) {
 	in, base, err := s.parent(name, nil)
 	if isNoParent(err) {
 		return false, s.syncAbove(name)
@@ -70,7 +72,7 @@ func (s *Sink) withdraw(name, identity string) (bool, error) {
 		return false, err
 	}
 	defer release(in)
-	removed, err := s.unlinkObject(in, base, identity)
+	removed, err := s.unlinkObject(ctx, in, base, identity)
 	if err != nil {
 		return false, err
 	}
@@ -94,10 +96,13 @@ func (s *Sink) syncAbove(name string) error {
 }
 
 // unlinkObject removes what is under the element where that has the identity.
-func (s *Sink) unlinkObject(in *os.Root, base, identity string) (bool, error) {
-	s.naming.Lock()
+func (s *Sink) unlinkObject(ctx context.Context, in *os.Root, base, identity string) (bool, error) {
+	unlock, err := s.lockNames(ctx, unix.LOCK_EX)
+	if err != nil {
+		return false, err
+	}
 	f, removed, err := unlinkIfIs(in, base, identity)
-	s.naming.Unlock()
+	unlock()
 	if f != nil {
 		release(f) // which frees the bytes, and takes a while where they are many
 	}

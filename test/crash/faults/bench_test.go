@@ -186,7 +186,7 @@ func (b *bench) cut() {
 
 // isGone reports whether nothing is staged of a session.
 func (b *bench) isGone(s *rig.Session) bool {
-	_, err := fs.Stat(b.dataplane.Files, ".slipway/"+s.UID)
+	_, err := fs.Stat(b.dataplane.Files, ".slipway/models-0.replica/"+s.UID)
 	return errors.Is(err, fs.ErrNotExist)
 }
 

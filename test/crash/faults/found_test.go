@@ -58,7 +58,7 @@ func TestASessionStaysKnownWhereAnotherCallFailed(t *testing.T) {
 	t.Parallel() // most of it is waiting
 	b := newBench(t)
 	b.allow(chunkapi.CodeInternal)
-	taking := b.disk.Inject(powerfs.Fault{Op: powerfs.Fallocate, Path: ".slipway/*.new/data", Times: 1, Delay: time.Second, Errno: unix.EIO})
+	taking := b.disk.Inject(powerfs.Fault{Op: powerfs.Fallocate, Path: ".slipway/*.replica/*.new/data", Times: 1, Delay: time.Second, Errno: unix.EIO})
 	s := b.begin(false)
 	b.await("the watch to take the session up", func() bool { return taking.Hits() > 0 })
 	var sending sync.WaitGroup
@@ -77,7 +77,7 @@ func TestAnEndThatWasToldStays(t *testing.T) {
 	ctx := t.Context()
 	s := b.begin(false)
 	b.load.Send(ctx, s, 0, 0, true)
-	b.disk.Inject(powerfs.Fault{Op: powerfs.Write, Path: ".slipway/*/record", Delay: time.Minute})
+	b.disk.Inject(powerfs.Fault{Op: powerfs.Write, Path: ".slipway/*.replica/*/record", Delay: time.Minute})
 	var aborting sync.WaitGroup
 	aborting.Go(func() { b.dataplane.Do(ctx, s, rig.Request{Method: http.MethodDelete}) })
 	told := false
@@ -102,7 +102,7 @@ func TestAnEndIsToldAtOnceAfterAPowerCut(t *testing.T) {
 			t.Fatal("an upload that nothing fails is not published")
 		}
 	}
-	b.disk.Inject(powerfs.Fault{Op: powerfs.Unlink, Path: ".slipway/*/data", Delay: time.Second})
+	b.disk.Inject(powerfs.Fault{Op: powerfs.Unlink, Path: ".slipway/*.replica/*/data", Delay: time.Second})
 	b.cut()
 	b.must(b.oracle.Err())
 	b.finish()

@@ -59,7 +59,7 @@ func TestASlowVolumeSlowsOnlyItsWriters(t *testing.T) {
 		removing = removing[b.random.IntN(len(removing)):][:1]
 	}
 	for _, op := range removing {
-		b.disk.Inject(powerfs.Fault{Op: op, Path: ".slipway/*", Times: 1, Delay: slow})
+		b.disk.Inject(powerfs.Fault{Op: op, Path: ".slipway/*.replica/*", Times: 1, Delay: slow})
 	}
 	stop = b.watchAnswers(watched[1:])
 	b.remove([]*rig.Session{watched[0], sessions[len(sessions)-1]}, func() bool { return false })
@@ -92,10 +92,10 @@ func (b *bench) watchAnswers(of []*rig.Session) (stop func()) {
 // delay makes an operation slow the next time that it is on the session's
 // staged files, and on what it publishes.
 func (b *bench) delay(op powerfs.Op, s *rig.Session) {
-	paths := []string{".slipway/" + s.UID + "*/*", s.Key}
+	paths := []string{".slipway/models-0.replica/" + s.UID + "*/*", s.Key}
 	switch op {
 	case powerfs.FsyncDir, powerfs.Mkdir, powerfs.Opendir:
-		paths = []string{".slipway/" + s.UID + "*", path.Dir(s.Key)}
+		paths = []string{".slipway/models-0.replica/" + s.UID + "*", path.Dir(s.Key)}
 	case powerfs.Statfs, powerfs.Syncfs: // of the volume
 		paths = []string{"."}
 	}

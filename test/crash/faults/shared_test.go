@@ -23,10 +23,10 @@ func TestASyncThatFailsIsToldToAllWhoHaveWritten(t *testing.T) {
 		b.made++
 		s := &rig.Session{Name: "shared" + string(rune('a'+b.made)), Key: "shared/" + string(rune('a'+b.made)), Size: 2 * large, ChunkSize: large, Explicit: true}
 		b.add(s)
-		written := b.disk.Inject(powerfs.Fault{Op: powerfs.Write, Path: ".slipway/" + s.UID + "/data"})
+		written := b.disk.Inject(powerfs.Fault{Op: powerfs.Write, Path: ".slipway/models-0.replica/" + s.UID + "/data"})
 		rest, done := b.sendHalf(s, 0)
 		b.await("the first half to be written", func() bool { return written.Hits() > 0 })
-		hits := b.under(powerfs.Fault{Op: powerfs.Fdatasync, Path: ".slipway/" + s.UID + "/data", Times: 1, Errno: unix.EIO}, func() {
+		hits := b.under(powerfs.Fault{Op: powerfs.Fdatasync, Path: ".slipway/models-0.replica/" + s.UID + "/data", Times: 1, Errno: unix.EIO}, func() {
 			b.load.Send(t.Context(), s, 1, 0, true)
 		})
 		if hits != 1 {

@@ -133,7 +133,7 @@ func (p *program) stop(withPower bool) error {
 func (p *program) kill(ctx context.Context) error {
 	p.oracle.Kills.Add(1)
 	const delay = 30 * time.Millisecond
-	alone := p.disk.Inject(powerfs.Fault{Op: powerfs.Fdatasync, Path: ".slipway/*/ledger", Delay: delay})
+	alone := p.disk.Inject(powerfs.Fault{Op: powerfs.Fdatasync, Path: ".slipway/*.replica/*/ledger", Delay: delay})
 	together := p.disk.Inject(powerfs.Fault{Op: powerfs.Syncfs, Delay: delay})
 	end := make(chan struct{})
 	time.AfterFunc(time.Duration(50+p.random.IntN(200))*time.Millisecond, func() { close(end) })

@@ -49,12 +49,12 @@ func kinds() []toothless {
 // places are where the dataplane syncs, each ignored in turn.
 func places() []toothless {
 	return []toothless{
-		ignore("bytes of chunks", powerfs.Fdatasync, ".slipway/*/data"),
-		ignore("chunks in the ledger", powerfs.Fdatasync, ".slipway/*/ledger"),
-		ignore("files of a new session", powerfs.Fsync, ".slipway/*.new/*"),
-		ignore("names in a new session", powerfs.FsyncDir, ".slipway/*.new"),
-		ignore("names of sessions", powerfs.FsyncDir, ".slipway"),
-		ignore("how a session ended", powerfs.Fdatasync, ".slipway/*/record"),
+		ignore("bytes of chunks", powerfs.Fdatasync, ".slipway/*.replica/*/data"),
+		ignore("chunks in the ledger", powerfs.Fdatasync, ".slipway/*.replica/*/ledger"),
+		ignore("files of a new session", powerfs.Fsync, ".slipway/*.replica/*.new/*"),
+		ignore("names in a new session", powerfs.FsyncDir, ".slipway/*.replica/*.new"),
+		ignore("names of sessions", powerfs.FsyncDir, ".slipway/*.replica"),
+		ignore("how a session ended", powerfs.Fdatasync, ".slipway/*.replica/*/record"),
 		ignore("names of objects", powerfs.FsyncDir, "objects/*"),
 		ignore("directories of objects", powerfs.FsyncDir, "objects"),
 		{name: "what a killed process has left", atStart: &powerfs.Fault{Op: powerfs.Syncfs, Times: 1, Ignored: true}},

@@ -55,7 +55,7 @@ func (l *Load) checkReclaimed() {
 func (l *Load) awaitGone(ctx context.Context, sessions []*Session) error {
 	return l.await(ctx, "what is staged of deleted sessions to be gone", func() (bool, error) {
 		sessions = slices.DeleteFunc(sessions, func(s *Session) bool {
-			_, err := fs.Stat(l.Dataplane.Files, path.Join(".slipway", s.UID))
+			_, err := fs.Stat(l.Dataplane.Files, path.Join(staging, s.UID))
 			return errors.Is(err, fs.ErrNotExist)
 		})
 		return len(sessions) == 0, nil
@@ -196,7 +196,7 @@ func (l *Load) Clear(ctx context.Context) error {
 	})
 	var left []string
 	err := l.await(ctx, "the staging to be empty", func() (bool, error) {
-		entries, err := fs.ReadDir(l.Dataplane.Files, ".slipway")
+		entries, err := fs.ReadDir(l.Dataplane.Files, staging)
 		if err != nil {
 			return false, err
 		}

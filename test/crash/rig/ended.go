@@ -91,7 +91,7 @@ var kept = []string{"ledger", "record"}
 
 // staged is what the volume holds of a session besides what is kept after its end.
 func (l *Load) staged(s *Session) []string {
-	entries, err := fs.ReadDir(l.Dataplane.Files, path.Join(".slipway", s.UID))
+	entries, err := fs.ReadDir(l.Dataplane.Files, path.Join(staging, s.UID))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return []string{err.Error()}
 	}

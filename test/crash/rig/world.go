@@ -28,6 +28,7 @@ import (
 const (
 	store   = "models"
 	replica = "models-0"
+	staging = ".slipway/" + replica + ".replica" // where the replica stages
 	// admittedEndpoint only has to be a URL: where the dataplane listens changes with each start.
 	admittedEndpoint = "http://127.0.0.1:1"
 )
