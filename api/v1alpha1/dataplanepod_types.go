@@ -59,7 +59,7 @@ type DataplanePod struct {
 	// Where limits.maxConcurrentChunks is above 64 the default limit is 512Ki more for each further chunk.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!has(self.claims)",message="claims can't be set: the dataplane uses no devices"
-	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 
 	// nodeSelector is the labels that a node must have, at most 32. None by default.
 	// +optional

@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/slipway-dev/slipway/controllers"
-	"github.com/slipway-dev/slipway/controllers/managed"
+	managedstore "github.com/slipway-dev/slipway/controllers/managed"
 	"github.com/slipway-dev/slipway/telemetry"
 )
 
@@ -34,7 +34,7 @@ type options struct {
 	pprofAddress            string
 	leaderElect             bool
 	leaderElectionNamespace string
-	dataplane               managed.Options
+	dataplane               managedstore.Options
 	logLevel                slog.Level
 	webhook                 webhookOptions
 }
@@ -51,7 +51,7 @@ func main() {
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
 	flag.StringVar(&o.dataplane.Image, "dataplane-image", "slipway-dataplane:dev", "the image of the dataplane, in a Managed store that names none and in a sidecar that is injected")
-	flag.StringVar(&o.dataplane.Role, "dataplane-role", managed.DefaultRole,
+	flag.StringVar(&o.dataplane.Role, "dataplane-role", managedstore.DefaultRole,
 		"the ClusterRole with what a dataplane may do in its namespace, which the manager must be let bind")
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
 	o.webhook.register(flag.CommandLine)

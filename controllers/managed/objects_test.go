@@ -122,7 +122,7 @@ func TestPod(t *testing.T) {
 		{name: "memory for more chunks", limit: 128, holds: memory("288Mi")},
 		{
 			name: "memory as the user says", limit: 128,
-			pod:   v1alpha1.DataplanePod{Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")}}},
+			pod:   v1alpha1.DataplanePod{Resources: &corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")}}},
 			holds: memory("1Gi"),
 		},
 		{name: "placement", pod: v1alpha1.DataplanePod{

@@ -160,8 +160,8 @@ func probe(path string, periodSeconds, failures int32) *corev1.Probe {
 }
 
 func resources(store *v1alpha1.UploadStore) corev1.ResourceRequirements {
-	if own := store.Spec.Dataplane.Pod.Resources; own.Requests != nil || own.Limits != nil {
-		return own
+	if own := store.Spec.Dataplane.Pod.Resources; own != nil {
+		return *own
 	}
 	further := max(0, int64(store.Spec.Limits.MaxConcurrentChunks)-defaultChunks)
 	return corev1.ResourceRequirements{

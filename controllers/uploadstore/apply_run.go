@@ -74,13 +74,13 @@ func (r *Reconciler) release(ctx context.Context, store *v1alpha1.UploadStore) e
 		return fmt.Errorf("get the store's ClusterRoleBinding: %w", err)
 	} else if err == nil && managed.Owns(store, binding) {
 		observed := client.Preconditions{UID: &binding.UID}
-		if err := r.Direct.Delete(ctx, binding, observed); client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(r.Direct.Delete(ctx, binding, observed)); err != nil {
 			return fmt.Errorf("delete the store's ClusterRoleBinding: %w", err)
 		}
 	}
 	observed := client.MergeFromWithOptions(store.DeepCopy(), client.MergeFromWithOptimisticLock{})
 	controllerutil.RemoveFinalizer(store, v1alpha1.StoreFinalizer)
-	if err := r.Client.Patch(ctx, store, observed, client.FieldOwner(v1alpha1.OperatorFieldManager)); client.IgnoreNotFound(err) != nil {
+	if err := client.IgnoreNotFound(r.Client.Patch(ctx, store, observed, client.FieldOwner(v1alpha1.OperatorFieldManager))); err != nil {
 		return fmt.Errorf("remove the finalizer: %w", err)
 	}
 	return nil

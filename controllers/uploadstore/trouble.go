@@ -232,7 +232,7 @@ func tail(words string) string {
 		return words
 	}
 	words = words[len(words)-mostWords:]
-	for len(words) > 0 && !utf8.RuneStart(words[0]) {
+	for words != "" && !utf8.RuneStart(words[0]) {
 		words = words[1:]
 	}
 	return words

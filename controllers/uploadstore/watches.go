@@ -45,12 +45,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 }
 
 // storeOf is the store that a label of a Lease or a Pod names.
-func storeOf(_ context.Context, labelled client.Object) []reconcile.Request {
-	store, ok := labelled.GetLabels()[v1alpha1.StoreLabel]
+func storeOf(_ context.Context, labeled client.Object) []reconcile.Request {
+	store, ok := labeled.GetLabels()[v1alpha1.StoreLabel]
 	if !ok {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: labelled.GetNamespace(), Name: store}}}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: labeled.GetNamespace(), Name: store}}}
 }
 
 func storeOfBinding(_ context.Context, binding client.Object) []reconcile.Request {

@@ -53,6 +53,7 @@ func TestManagedStoreSpec(t *testing.T) {
 		{name: "a Secret with a wrong name", path: "dataplane.pod", value: pod("imagePullSecrets", []any{map[string]any{"name": "A b"}}), words: "must be the name of a Secret"},
 		{name: "resources", path: "dataplane.pod", value: pod("resources", map[string]any{"requests": map[string]any{"cpu": "1"}, "limits": map[string]any{"memory": "1Gi"}})},
 		{name: "resources that are no quantities", path: "dataplane.pod", value: pod("resources", map[string]any{"requests": map[string]any{"cpu": "much"}}), words: "should match"},
+		{name: "no resources", path: "dataplane.pod", value: pod("resources", map[string]any{})},
 		{name: "devices", path: "dataplane.pod", value: pod("resources", map[string]any{"claims": []any{map[string]any{"name": "gpu"}}}), words: "claims can't be set"},
 		{name: "labels of nodes", path: "dataplane.pod", value: pod("nodeSelector", map[string]any{"kubernetes.io/os": "linux"})},
 		{name: "no labels of nodes", path: "dataplane.pod", value: pod("nodeSelector", map[string]any{}), words: "should have at least 1 properties"},

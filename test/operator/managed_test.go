@@ -37,7 +37,7 @@ var _ = Describe("A managed store", func() {
 		store := w.createStore(ctx, inManaged)
 		w.stepStore(ctx)
 		for _, desired := range managed.Objects(store, 1, dataplaneOptions) {
-			made := w.get(ctx, desired)
+			made := get(ctx, w, desired)
 			Expect(managed.Owns(store, made)).To(BeTrue(), "%T %s", desired, desired.GetName())
 		}
 		Expect(w.getStore(ctx).Finalizers).To(ConsistOf(v1alpha1.StoreFinalizer))
@@ -70,7 +70,7 @@ var _ = Describe("A managed store", func() {
 		set := w.set(ctx)
 		set.Spec.Template.Spec.Containers[0].Args = append(set.Spec.Template.Spec.Containers[0].Args, "--log-level=DEBUG")
 		Expect(user.Update(ctx, set)).To(Succeed())
-		service := w.get(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "models"}}).(*corev1.Service)
+		service := get(ctx, w, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "models"}})
 		service.Spec.Selector[v1alpha1.StoreLabel] = "other"
 		Expect(user.Update(ctx, service)).To(Succeed())
 		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "slipway:" + w.namespace + ":models"}}
@@ -79,9 +79,9 @@ var _ = Describe("A managed store", func() {
 
 		w.stepStore(ctx)
 		Expect(w.set(ctx).Spec.Template.Spec.Containers[0].Args).NotTo(ContainElement("--log-level=DEBUG"))
-		Expect(w.get(ctx, service).(*corev1.Service).Spec.Selector[v1alpha1.StoreLabel]).To(Equal(storeName))
-		Expect(w.get(ctx, binding)).NotTo(BeNil())
-		w.get(ctx, &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: "models"}})
+		Expect(get(ctx, w, service).Spec.Selector[v1alpha1.StoreLabel]).To(Equal(storeName))
+		Expect(get(ctx, w, binding)).NotTo(BeNil())
+		get(ctx, w, &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: "models"}})
 
 		By("leaving alone what others have added")
 		set = w.set(ctx)
@@ -100,7 +100,7 @@ var _ = Describe("A managed store", func() {
 				Image:        "example/dataplane:2",
 				NodeSelector: map[string]v1alpha1.LabelValue{"disk": "fast"},
 				Tolerations:  []corev1.Toleration{{Key: "dedicated", Operator: corev1.TolerationOpExists}},
-				Resources:    corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1500m")}},
+				Resources:    &corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1500m")}},
 				ExtraArgs:    []v1alpha1.ExtraArg{"--log-level=DEBUG"},
 			}
 		})
@@ -137,7 +137,7 @@ var _ = Describe("A managed store", func() {
 		Expect(w.stepStore(ctx)).To(Equal(10 * time.Second))
 		Expect(ready(ctx)).To(Equal("False ObjectInTheWay"))
 		Expect(says(ctx)).To(ContainSubstring(`Service "models" exists`))
-		Expect(w.get(ctx, service).(*corev1.Service).Spec.Ports[0].Port).To(Equal(int32(80)))
+		Expect(get(ctx, w, service).Spec.Ports[0].Port).To(Equal(int32(80)))
 		Expect(apierrors.IsNotFound(user.Get(ctx, w.key("models"), &appsv1.StatefulSet{}))).To(BeTrue())
 
 		By("going on once it is gone")
@@ -294,7 +294,7 @@ var _ = Describe("A managed store", func() {
 		Expect(condition(s.Status.Conditions, v1alpha1.ConditionReady)).To(Equal("True Uploading"), "what was admitted goes on")
 
 		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "slipway:" + w.namespace + ":models"}}
-		w.get(ctx, binding)
+		get(ctx, w, binding)
 		report(ctx, s, w.publication())
 		w.stepStore(ctx)
 		Expect(apierrors.IsNotFound(user.Get(ctx, w.key(storeName), &v1alpha1.UploadStore{}))).To(BeTrue())
@@ -329,7 +329,7 @@ func replicas(n int32) func(*v1alpha1.UploadStore) {
 }
 
 // get reads an object of the namespace, or of the cluster, again.
-func (w *world) get(ctx context.Context, o client.Object) client.Object {
+func get[T client.Object](ctx context.Context, w *world, o T) T {
 	GinkgoHelper()
 	key := client.ObjectKeyFromObject(o)
 	namespaced, err := user.IsObjectNamespaced(o)
@@ -337,14 +337,15 @@ func (w *world) get(ctx context.Context, o client.Object) client.Object {
 	if namespaced {
 		key.Namespace = w.namespace
 	}
-	found := o.DeepCopyObject().(client.Object)
+	found, ok := o.DeepCopyObject().(T)
+	Expect(ok).To(BeTrue())
 	Expect(user.Get(ctx, key, found)).To(Succeed())
 	return found
 }
 
 func (w *world) set(ctx context.Context) *appsv1.StatefulSet {
 	GinkgoHelper()
-	return w.get(ctx, &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: storeName}}).(*appsv1.StatefulSet)
+	return get(ctx, w, &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: storeName}})
 }
 
 // allWrites are the operator's, in the namespace and outside.
@@ -386,7 +387,7 @@ func (w *world) podOf(ctx context.Context, ordinal int) *corev1.Pod {
 	GinkgoHelper()
 	set := w.set(ctx)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: set.Spec.Template.Spec.ServiceAccountName}}
-	w.get(ctx, account)
+	get(ctx, w, account)
 	pod := &corev1.Pod{ObjectMeta: *set.Spec.Template.ObjectMeta.DeepCopy(), Spec: *set.Spec.Template.Spec.DeepCopy()}
 	pod.Namespace, pod.Name = w.namespace, fmt.Sprintf("%s-%d", set.Name, ordinal)
 	pod.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(set, appsv1.SchemeGroupVersion.WithKind("StatefulSet"))}

@@ -153,7 +153,7 @@ var _ = Describe("The manager", func() {
 			&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: storeName}},
 			&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "slipway:" + w.namespace + ":" + storeName}},
 		} {
-			before := w.get(ctx, gone).GetUID()
+			before := get(ctx, w, gone).GetUID()
 			Expect(user.Delete(ctx, gone)).To(Succeed())
 			Eventually(ctx, func(g Gomega) {
 				g.Expect(user.Get(ctx, client.ObjectKeyFromObject(gone), gone)).To(Succeed())
