@@ -18,6 +18,8 @@ TOOL := go tool -modfile=hack/tools/go.mod
 LINT := go tool -modfile=hack/tools/lint/go.mod golangci-lint-kube-api-linter
 KUSTOMIZE := $(TOOL) kustomize
 KUBECTL ?= kubectl
+# docker, podman or none (tarballs); the first that answers when empty.
+ENGINE ?=
 
 ##@ Try it
 
@@ -52,6 +54,10 @@ nightly: ## The crash programs, the model of admission and the fuzz targets, NIG
 toothless: ## The power-cut program on disks that ignore each sync in turn: every one must be found out
 	TOOTHLESS=all hack/test.sh -v -run '^TestToothless' ./test/crash/powercut
 
+.PHONY: test-skew
+test-skew: ## The story with the dataplane of the version before and today's operator, and the other way round
+	hack/skew.sh
+
 .PHONY: bench
 bench: ## The data path against its peers, half an hour on a quiet machine; writes docs/benchmarks.md
 	cd bench && go run ./cmd/bench -report ../docs
@@ -61,7 +67,7 @@ scale: ## Ten thousand sessions with the real programs, a quarter of an hour on 
 	cd bench && go run ./cmd/scale -report ../docs
 
 .PHONY: verify
-verify: verify-modules verify-generated verify-config verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, boundaries, lint and vulnerabilities
+verify: verify-modules verify-generated verify-config verify-chart verify-prometheus verify-boundaries lint verify-vulnerabilities ## Generated files, modules, manifests, chart, alert rules, boundaries, lint and vulnerabilities
 	@echo "verify: all is as it should be"
 
 .PHONY: verify-modules
@@ -75,6 +81,14 @@ verify-generated: ## Generating changes no file
 .PHONY: verify-config
 verify-config: ## Each folder of config/ renders
 	hack/verify-config.sh
+
+.PHONY: verify-chart
+verify-chart: ## The Helm chart lints, is dist/install.yaml, and does with its values what its README says
+	hack/verify-chart.sh
+
+.PHONY: verify-prometheus
+verify-prometheus: ## The alert rules fire when they should, and rules and dashboard use metrics that there are
+	hack/verify-prometheus.sh
 
 .PHONY: verify-boundaries
 verify-boundaries: ## Every package imports only what its room allows
@@ -96,21 +110,26 @@ build: ## Every command into bin/
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: generate
-generate: ## Deep copies, CRDs, RBAC and apply configurations from the sources
+generate: ## Deep copies, CRDs, RBAC, apply configurations, dist/install.yaml and the chart's objects from the sources
 	@# Removed first, so that what is no longer generated does not stay.
 	rm -rf api/applyconfiguration config/crd/bases
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 	$(TOOL) controller-gen applyconfiguration:headerFile=hack/boilerplate.go.txt paths=./api/v1alpha1
 	$(TOOL) controller-gen crd paths=./api/v1alpha1 output:crd:artifacts:config=config/crd/bases
 	$(TOOL) controller-gen rbac:roleName=manager-role paths=./controllers/... output:rbac:artifacts:config=config/rbac
+	hack/dist.sh
+
+.PHONY: dist
+dist: ## dist/install.yaml with MANAGER_IMAGE and DATAPLANE_IMAGE, and the chart's objects
+	hack/dist.sh $(MANAGER_IMAGE) $(DATAPLANE_IMAGE)
 
 .PHONY: images
-images: ## The images of the manager and the dataplane
-	hack/images.sh manager=$(MANAGER_IMAGE) dataplane=$(DATAPLANE_IMAGE) -- --build-arg VERSION=$(VERSION)
+images: ## The images of the manager and the dataplane; without docker or podman, as dist/images/*.tar
+	ENGINE=$(ENGINE) hack/images.sh $(VERSION) manager=$(MANAGER_IMAGE) dataplane=$(DATAPLANE_IMAGE)
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin dist
+	rm -rf bin dist/images
 
 ##@ Deploy it (to the cluster of KUBECONFIG)
 
@@ -123,9 +142,13 @@ uninstall: ## Remove the CRDs, and with them every session and store
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: deploy
-deploy: ## The CRDs and the operator
-	$(KUSTOMIZE) build config/default | sed 's|image: slipway-manager:dev$$|image: $(MANAGER_IMAGE)|' | $(KUBECTL) apply --server-side -f -
+deploy: ## The CRDs, the operator and the owner policies
+	$(KUSTOMIZE) build config/default | \
+		sed -e 's|slipway-manager:dev|$(MANAGER_IMAGE)|' -e 's|slipway-dataplane:dev|$(DATAPLANE_IMAGE)|' | \
+		$(KUBECTL) apply --server-side -f -
 
 .PHONY: undeploy
-undeploy: ## Remove the operator, keep the CRDs and their objects
-	$(KUSTOMIZE) build config/operator | $(KUBECTL) delete --ignore-not-found -f -
+undeploy: ## Remove the operator and the policies, keep the CRDs and their objects
+	for part in $$(sed -n 's|^- \.\./||p' config/default/kustomization.yaml); do \
+		[ "$$part" = crd ] || { $(KUSTOMIZE) build "config/$$part"; echo ---; }; \
+	done | $(KUBECTL) delete --ignore-not-found -f -

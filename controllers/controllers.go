@@ -5,7 +5,14 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
+	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -18,6 +25,8 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/keyring"
+	"github.com/slipway-dev/slipway/controllers/managed"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 	"github.com/slipway-dev/slipway/controllers/uploadquota"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
@@ -35,14 +44,30 @@ func ManagerOptions() (ctrl.Options, error) {
 	if err != nil {
 		return ctrl.Options{}, fmt.Errorf("select the Leases of the dataplane: %w", err)
 	}
+	byOperator, err := labels.NewRequirement(v1alpha1.ManagedByLabel, selection.Equals, []string{v1alpha1.ManagedByOperator})
+	if err != nil {
+		return ctrl.Options{}, fmt.Errorf("select the objects of Managed stores: %w", err)
+	}
+	ours := cache.ByObject{Label: labels.NewSelector().Add(*ofAnyStore, *byOperator)}
 	return ctrl.Options{
 		Scheme: scheme,
 		Cache: cache.Options{
 			// Who wrote which field is as large as the rest of a session, and nobody here asks.
 			DefaultTransform: cache.TransformStripManagedFields(),
-			// The Leases of nodes and leaders, which are most of all, are none of ours.
 			ByObject: map[client.Object]cache.ByObject{
+				// The Leases of nodes and leaders, which are most of all, are none of ours.
 				&coordinationv1.Lease{}: {Label: labels.NewSelector().Add(*ofAnyStore)},
+				// Claims are the users' own, and no label tells which are stores'.
+				&corev1.PersistentVolumeClaim{}: {Transform: stripClaim},
+
+				&appsv1.StatefulSet{}:           ours,
+				&corev1.Pod{}:                   ours,
+				&corev1.Service{}:               ours,
+				&corev1.ServiceAccount{}:        ours,
+				&networkingv1.NetworkPolicy{}:   ours,
+				&policyv1.PodDisruptionBudget{}: ours,
+				&rbacv1.RoleBinding{}:           ours,
+				&rbacv1.ClusterRoleBinding{}:    ours,
 			},
 		},
 		// A plan for what the reconciler itself has changed would meet a conflict.
@@ -50,9 +75,30 @@ func ManagerOptions() (ctrl.Options, error) {
 	}, nil
 }
 
+// stripClaim leaves of a claim what stores are concerned with.
+func stripClaim(obj any) (any, error) {
+	claim, ok := obj.(*corev1.PersistentVolumeClaim)
+	if !ok {
+		return obj, nil
+	}
+	return &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID, ResourceVersion: claim.ResourceVersion,
+		},
+		Spec:   corev1.PersistentVolumeClaimSpec{AccessModes: claim.Spec.AccessModes},
+		Status: corev1.PersistentVolumeClaimStatus{Phase: claim.Status.Phase},
+	}, nil
+}
+
 // SetupWithManager lets the manager run every reconciler, for one namespace or
-// with an empty one for all, as the manager's cache does.
-func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveClock, namespace string) error {
+// with an empty one for all, as the manager's cache does. The dataplanes of
+// Managed stores run as the options say. The registry gets the operator's metrics.
+func SetupWithManager(
+	ctx context.Context, mgr ctrl.Manager, time clock.PassiveClock, namespace string, dataplane managed.Options, registry prometheus.Registerer,
+) error {
+	if err := registry.Register(&metrics.Standing{Reader: mgr.GetClient(), Clock: time, Elected: mgr.Elected()}); err != nil {
+		return fmt.Errorf("register the metrics: %w", err)
+	}
 	storeOf := func(obj client.Object) []string {
 		session, ok := obj.(*v1alpha1.UploadSession)
 		if !ok {
@@ -63,14 +109,21 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveC
 	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.UploadSession{}, v1alpha1.SelectStore, storeOf); err != nil {
 		return fmt.Errorf("index the sessions by store: %w", err)
 	}
-	stores := &uploadstore.Reconciler{Client: mgr.GetClient(), Clock: time}
-	if err := stores.SetupWithManager(mgr); err != nil {
-		return fmt.Errorf("set up the reconciler of stores: %w", err)
-	}
-	// A cache, even one that only follows what was written, lists Secrets, which the operator may not.
+	// A cache, even one that only follows what was written, lists Secrets, which the operator may not. Nor
+	// has one what is somebody else's.
 	direct, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
 	if err != nil {
 		return fmt.Errorf("build a client without a cache: %w", err)
+	}
+	stores := &uploadstore.Reconciler{
+		Client:    mgr.GetClient(),
+		Direct:    direct,
+		Recorder:  mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
+		Dataplane: dataplane,
+		Clock:     time,
+	}
+	if err := stores.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the reconciler of stores: %w", err)
 	}
 	keys := &keyring.Reconciler{
 		Client:   direct,
@@ -90,6 +143,7 @@ func SetupWithManager(ctx context.Context, mgr ctrl.Manager, time clock.PassiveC
 		Queue:    uploadsession.NewQueue(mgr.GetAPIReader(), namespace),
 		Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
 		Clock:    time,
+		Metrics:  metrics.NewTransitions(registry),
 	}
 	if err := sessions.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of sessions: %w", err)

@@ -39,6 +39,9 @@ if [ "$(id -u)" -ne 0 ]; then
 elif ! command -v mkfs.ext4 >/dev/null; then
 	echo "test: NOT TESTED here is a full ext4: no mkfs.ext4" >&2
 fi
+if ! hack/previous.sh >/dev/null; then
+	echo "test: NOT TESTED here is the upgrade from the version before: its commit is not known" >&2
+fi
 
 set -x
 go test "${flags[@]}" "$@"

@@ -20,8 +20,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 	// Group=uploads.slipway.dev, Version=v1alpha1
 	case v1alpha1.SchemeGroupVersion.WithKind("CertificateSpec"):
 		return &apiv1alpha1.CertificateSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DataplanePod"):
+		return &apiv1alpha1.DataplanePodApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DataplaneSpec"):
 		return &apiv1alpha1.DataplaneSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SecretReference"):
+		return &apiv1alpha1.SecretReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoreDefaults"):
 		return &apiv1alpha1.StoreDefaultsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StoreLimits"):

@@ -94,6 +94,40 @@ const (
 	ReasonInvalidReport = "InvalidReport"
 )
 
+// Reasons of condition Ready of a Managed store. With DataplaneReady they are all that it has. While
+// sessions are taken the condition is True, and another reason than DataplaneReady says what is not
+// yet as the spec asks for.
+const (
+	// ReasonClaimNotFound means that the claim does not exist.
+	ReasonClaimNotFound = "ClaimNotFound"
+	// ReasonClaimNotBound means that the claim has no volume.
+	ReasonClaimNotBound = "ClaimNotBound"
+	// ReasonClaimNotShared means that more replicas are asked for than the claim, which is not
+	// ReadWriteMany, lets run.
+	ReasonClaimNotShared = "ClaimNotShared"
+	// ReasonObjectInTheWay means that an object under one of the names that the store needs is
+	// somebody else's.
+	ReasonObjectInTheWay = "ObjectInTheWay"
+	// ReasonDataplaneRefused means that the API server refuses one of the store's objects.
+	ReasonDataplaneRefused = "DataplaneRefused"
+	// ReasonPodRefused means that the API server refuses the replica's Pod, by a quota for example.
+	ReasonPodRefused = "PodRefused"
+	// ReasonPodUnschedulable means that no node takes a replica's Pod.
+	ReasonPodUnschedulable = "PodUnschedulable"
+	// ReasonImageNotPulled means that the image of a replica can't be pulled.
+	ReasonImageNotPulled = "ImageNotPulled"
+	// ReasonDataplaneFailing means that a replica's container ends again and again, or can't be started.
+	ReasonDataplaneFailing = "DataplaneFailing"
+	// ReasonDataplaneStarting means that a replica is on its way.
+	ReasonDataplaneStarting = "DataplaneStarting"
+	// ReasonRollingOut means that some replicas are not as the spec says yet.
+	ReasonRollingOut = "RollingOut"
+	// ReasonScalingDown means that replicas go once their sessions have ended.
+	ReasonScalingDown = "ScalingDown"
+	// ReasonStoreDeleting means that the store is being deleted, and waits for its sessions to end.
+	ReasonStoreDeleting = "StoreDeleting"
+)
+
 // ReasonSecretInTheWay is the reason of the event that tells a store of a Secret under one of the
 // names that the operator needs which is somebody else's.
 const ReasonSecretInTheWay = "SecretInTheWay"
@@ -104,6 +138,18 @@ const SelectStore = "spec.storeRef.name"
 // StagingFinalizer keeps a deleted session until its replica has freed the
 // staged bytes and, with reclaimPolicy Delete, removed the object, or a bounded time has passed.
 const StagingFinalizer = "uploads.slipway.dev/staging"
+
+// StoreFinalizer keeps a deleted Managed store until none of its sessions is active and what it
+// has outside its namespace is removed.
+const StoreFinalizer = "uploads.slipway.dev/store"
+
+// AppliedAnnotation has the digest of what the operator asks for of an object that it keeps for a
+// Managed store.
+const AppliedAnnotation = "uploads.slipway.dev/applied"
+
+// ReplicasServiceName names the headless Service of a Managed store, under which each replica has
+// a name of its own.
+func ReplicasServiceName(store string) string { return store + "-replicas" }
 
 // FingerprintAnnotation has the digest of the spec with which a client had a dataplane create the
 // session, so that the same idempotency key with another spec is found out.

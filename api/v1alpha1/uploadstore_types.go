@@ -5,10 +5,12 @@ import (
 )
 
 // DataplaneMode says who starts the dataplane of a store.
-// +kubebuilder:validation:Enum=Sidecar
+// +kubebuilder:validation:Enum=Managed;Sidecar
 type DataplaneMode string
 
 const (
+	// DataplaneModeManaged means that the operator runs the dataplane, as a StatefulSet.
+	DataplaneModeManaged DataplaneMode = "Managed"
 	// DataplaneModeSidecar means that somebody else starts the dataplane, such as a Pod that
 	// carries it beside its own containers.
 	DataplaneModeSidecar DataplaneMode = "Sidecar"
@@ -51,10 +53,27 @@ type CertificateSpec struct {
 }
 
 // DataplaneSpec is how the dataplane of a store runs.
+//
+// +kubebuilder:validation:XValidation:rule="self.mode == 'Managed' || !has(self.replicas)",message="replicas is for mode Managed; how many Pods carry a sidecar is said where they are made"
+// +kubebuilder:validation:XValidation:rule="self.mode == 'Managed' || !has(self.pod)",message="pod is for mode Managed; the Pods that carry a sidecar are your own"
 type DataplaneSpec struct {
-	// mode says who starts the dataplane. Sidecar: your Pods carry it.
+	// mode says who starts the dataplane. Managed: the operator runs a StatefulSet and a Service
+	// of the store's name. Sidecar: your Pods carry it. Immutable.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="mode is immutable; create another store"
 	Mode DataplaneMode `json:"mode,omitempty"`
+
+	// replicas is how many Pods the operator runs, from 1 to 64; for mode Managed. More than one
+	// share the volume, so its claim must be ReadWriteMany: while it is not, one is run. Fewer than
+	// before takes effect once no active session is left on those that go. Default 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	Replicas int32 `json:"replicas,omitempty"`
+
+	// pod is how these Pods differ from the default; for mode Managed.
+	// +optional
+	Pod DataplanePod `json:"pod,omitzero"`
 
 	// certificate is what else the dataplane's certificate is for. By default it is for the names
 	// of the store's Service and Pods, for localhost, 127.0.0.1 and ::1.
@@ -87,6 +106,14 @@ type StoreLimits struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=140737488355328
 	MinFreeBytes *int64 `json:"minFreeBytes,omitempty"`
+
+	// maxConcurrentChunks is how many chunks one replica receives at once, from 1 to 4096; memory
+	// grows with it. For mode Managed: a sidecar is told by its flag --max-concurrent-chunks.
+	// Default as that flag says, 64.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=4096
+	MaxConcurrentChunks int32 `json:"maxConcurrentChunks,omitempty"`
 
 	// maxIdleTimeoutSeconds is the longest idle timeout in seconds, from 10 seconds to 30 days. A
 	// session that asks for more, also later, gets this much. What holds at its admission holds
@@ -143,6 +170,7 @@ type StoreDefaults struct {
 // UploadStoreSpec is a place to upload to: a volume, its dataplane, its limits.
 //
 // +kubebuilder:validation:XValidation:rule="self.volume == oldSelf.volume",message="volume is immutable; create another store"
+// +kubebuilder:validation:XValidation:rule="self.dataplane.mode == 'Managed' || !has(self.limits.maxConcurrentChunks)",message="limits.maxConcurrentChunks is for mode Managed; set a sidecar's flag --max-concurrent-chunks"
 // +kubebuilder:validation:XValidation:rule="self.defaults.chunkSizeBytes <= self.limits.maxChunkBytes",message="defaults.chunkSizeBytes must not exceed limits.maxChunkBytes"
 // +kubebuilder:validation:XValidation:rule="!has(self.limits.maxIdleTimeoutSeconds) || self.defaults.idleTimeoutSeconds <= self.limits.maxIdleTimeoutSeconds",message="defaults.idleTimeoutSeconds must not exceed limits.maxIdleTimeoutSeconds"
 // +kubebuilder:validation:XValidation:rule="!has(self.limits.maxActiveDeadlineSeconds) || self.defaults.activeDeadlineSeconds <= self.limits.maxActiveDeadlineSeconds",message="defaults.activeDeadlineSeconds must not exceed limits.maxActiveDeadlineSeconds"
@@ -180,6 +208,11 @@ type UploadStoreReplica struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="isURL(self)",message="must be a URL"
 	Endpoint string `json:"endpoint,omitempty"`
+
+	// activeSessions is how many sessions that have not ended are pinned to the replica.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ActiveSessions *int32 `json:"activeSessions,omitempty"`
 }
 
 // UploadStoreStatus is what is known of a store. The operator writes it, from
@@ -250,6 +283,7 @@ type UploadStoreStatus struct {
 // +kubebuilder:validation:XValidation:rule="self.metadata.name != 'ca'",message="the name must not be ca"
 // +kubebuilder:printcolumn:name="Claim",type=string,JSONPath=`.spec.volume.claimName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.status.endpoint`
 // +kubebuilder:printcolumn:name="Available",type=integer,JSONPath=`.status.availableBytes`
 // +kubebuilder:printcolumn:name="Reserved",type=integer,JSONPath=`.status.reservedBytes`

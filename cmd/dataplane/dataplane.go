@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/minio/crc64nvme"
 	"k8s.io/client-go/rest"
@@ -24,7 +25,9 @@ type dataplane struct {
 	options options
 	log     *slog.Logger
 
+	meters  meters
 	sink    *file.Sink
+	core    *session.Service
 	uploads *upload.Service
 	cluster *cluster.Cluster
 	health  health
@@ -43,7 +46,8 @@ type dataplane struct {
 // open opens the volume for this process alone and listens, so that what can't
 // work is refused before a byte moves. Nothing is served yet.
 func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err error) {
-	d := &dataplane{options: o, log: log}
+	d := &dataplane{options: o, log: log, meters: newMeters()}
+	d.health.metrics = d.meters.handler()
 	defer func() {
 		if err != nil {
 			d.close()
@@ -62,15 +66,19 @@ func open(o options, api *rest.Config, log *slog.Logger) (_ *dataplane, err erro
 	if d.identity, err = openIdentity(o.tlsDir, log); err != nil {
 		return nil, err
 	}
+	d.meters.follow(d.identity)
 	if d.cluster, err = cluster.New(cluster.Config{
 		API: api, Namespace: o.namespace, Store: o.store, Replica: o.replica, Log: log,
 		ProgressWritesPerSecond: o.progressWritesPerSecond, CABundle: d.identity.bundle,
+		Metrics: d.meters.Cluster,
 	}); err != nil {
 		return nil, err
 	}
-	core := session.NewService(session.Config{Sink: d.sink, Checksum: crc64nvme.New})
+	measured := d.meters.Volume.Measure(d.sink)
+	d.core = session.NewService(session.Config{Sink: measured, Checksum: crc64nvme.New})
 	d.uploads = upload.NewService(upload.Config{
-		Core: core, Publisher: d.sink, Derelicts: d.sink, Directory: d.cluster.Directory(), Log: log, Changed: d.cluster.Changed,
+		Core: d.core, Publisher: measured, Derelicts: d.sink, Directory: d.cluster.Directory(), Log: log,
+		Changed: d.cluster.Changed, Ended: d.meters.ended,
 	})
 	if d.chunks, err = net.Listen("tcp", o.listen); err != nil {
 		return nil, err
@@ -113,7 +121,7 @@ func (d *dataplane) serve(ctx context.Context) error {
 	config := chunkapi.Config{
 		Uploads: d.uploads, Creator: d.cluster.Creator(), Log: d.log, Stopping: stopping,
 		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
-		Endpoint: d.endpoint(), Gate: d.gate, Forwarder: forwarder,
+		Endpoint: d.endpoint(), Gate: d.gate, Metrics: d.meters.HTTP, Forwarder: forwarder,
 	}
 	d.tickets.join(&config)
 	requests := chunkapi.NewServer(d.options.allow(chunkapi.New(config)), d.log)
@@ -147,6 +155,7 @@ func (d *dataplane) serve(ctx context.Context) error {
 // as it is, and is no reason to refuse the others. A volume that can't be read is: clients would
 // be told that their sessions hold nothing.
 func (d *dataplane) recover(ctx context.Context) error {
+	began := time.Now()
 	err := d.uploads.Recover(ctx)
 	if errors.Is(err, session.ErrVolume) {
 		return fmt.Errorf("refuses to serve %s: %w", d.options.root, err)
@@ -154,6 +163,7 @@ func (d *dataplane) recover(ctx context.Context) error {
 	if err != nil {
 		d.log.Error("some sessions on the volume can't be read", "error", err)
 	}
+	d.meters.recovered(d.core, time.Since(began))
 	return nil
 }
 

@@ -5,9 +5,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
 // health is what probes and Prometheus ask.
@@ -17,6 +14,8 @@ type health struct {
 	ready atomic.Bool
 	// failed returns why only another process can go on with the volume, or nil.
 	failed func() error
+	// metrics serves what is counted.
+	metrics http.Handler
 }
 
 func (h *health) server() *http.Server {
@@ -36,8 +35,7 @@ func (h *health) server() *http.Server {
 		}
 		answer(w, http.StatusServiceUnavailable, "the sessions on the volume are not taken up yet, or the process is about to stop")
 	})
-	// controller-runtime's own registry: what the process takes, and how its reconciles go.
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.Registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", h.metrics)
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 }
 

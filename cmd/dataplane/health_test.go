@@ -19,7 +19,7 @@ func TestProbes(t *testing.T) {
 		{"the volume failed", errors.New("lost"), true, http.StatusInternalServerError, http.StatusOK},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := health{failed: func() error { return c.failed }}
+			h := health{failed: func() error { return c.failed }, metrics: http.NotFoundHandler()}
 			h.ready.Store(c.ready)
 			for path, want := range map[string]int{"/healthz": c.live, "/readyz": c.served} {
 				w := httptest.NewRecorder()

@@ -14,30 +14,40 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/slipway-dev/slipway/controllers"
+	"github.com/slipway-dev/slipway/controllers/managed"
 )
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
 type options struct {
 	namespace               string
 	metricsAddress          string
+	metricsSecure           bool
 	healthAddress           string
 	leaderElect             bool
 	leaderElectionNamespace string
+	dataplane               managed.Options
 	logLevel                slog.Level
+	webhook                 webhookOptions
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.namespace, "namespace", "", "the only namespace to look after; all namespaces when empty")
-	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "127.0.0.1:8080", "where metrics are served over plain HTTP; 0 for nowhere")
+	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "127.0.0.1:8080", "where metrics are served; 0 for nowhere")
+	flag.BoolVar(&o.metricsSecure, "metrics-secure", false,
+		"serve metrics over TLS, to whoever has a token and the right to get the path /metrics; otherwise over plain HTTP, to everybody")
 	flag.StringVar(&o.healthAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 for nowhere")
 	flag.BoolVar(&o.leaderElect, "leader-elect", true, "let only the leader work, so that several managers can run")
 	flag.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "",
 		"where the leader's Lease is kept; the manager's own namespace when empty, which only a Pod has")
+	flag.StringVar(&o.dataplane.Image, "dataplane-image", "slipway-dataplane:dev", "the image of the dataplane, in a Managed store that names none and in a sidecar that is injected")
+	flag.StringVar(&o.dataplane.Role, "dataplane-role", managed.DefaultRole,
+		"the ClusterRole with what a dataplane may do in its namespace, which the manager must be let bind")
 	flag.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
+	o.webhook.register(flag.CommandLine)
 	flag.Parse()
 
 	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel})
@@ -62,7 +72,7 @@ func run(ctx context.Context, o options) error {
 	if o.namespace != "" {
 		managed.Cache.DefaultNamespaces = map[string]cache.Config{o.namespace: {}}
 	}
-	managed.Metrics = server.Options{BindAddress: o.metricsAddress}
+	managed.Metrics = o.metrics()
 	managed.HealthProbeBindAddress = o.healthAddress
 	managed.LeaderElection = o.leaderElect
 	managed.LeaderElectionID = "slipway-operator"
@@ -74,7 +84,10 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("create the manager: %w", err)
 	}
-	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace); err != nil {
+	if err := controllers.SetupWithManager(ctx, mgr, clock.RealClock{}, o.namespace, o.dataplane, metrics.Registry); err != nil {
+		return err
+	}
+	if err := o.webhook.setup(mgr, o.dataplane.Image); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

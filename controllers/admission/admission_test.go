@@ -118,6 +118,23 @@ func TestAsk(t *testing.T) {
 			replica: "a",
 		},
 		{
+			name:    "a replica that a managed store is to lose takes no session, however idle it is",
+			session: asks(1), store: changed(store(1000, "models-1", "models-0"), inManaged(1)), others: sessions(on("models-0", 1)), replica: "models-0",
+		},
+		{
+			name:    "a replica that a managed store is scaled up by takes the next",
+			session: asks(1), store: changed(store(1000, "models-0", "models-1"), inManaged(2)), others: sessions(on("models-0", 1)), replica: "models-1",
+		},
+		{
+			name:    "a managed store waits for a replica that stays",
+			session: asks(1), store: changed(store(1000, "models-1"), inManaged(1)), replica: never, reason: v1alpha1.ReasonStoreNotReady, says: "is not ready",
+		},
+		{
+			name:    "a store that is being deleted takes no session",
+			session: asks(1), store: changed(store(1000, "a"), func(s *v1alpha1.UploadStore) { s.DeletionTimestamp = &metav1.Time{Time: noon} }),
+			replica: never, reason: v1alpha1.ReasonStoreNotReady, says: "is being deleted: name another store",
+		},
+		{
 			name:    "an idle store gives its first replica",
 			session: asks(1), store: store(1000, "b", "a"), replica: "a",
 		},

@@ -469,7 +469,7 @@ func inOrder(a, b *entry) int {
 
 // sameOffer reports whether two versions of a store are the same to those who wait.
 func sameOffer(a, b *v1alpha1.UploadStore) bool {
-	return a.UID == b.UID && equal(a.Spec, b.Spec) && equal(a.Status.Replicas, b.Status.Replicas) &&
+	return a.UID == b.UID && a.DeletionTimestamp.IsZero() == b.DeletionTimestamp.IsZero() && equal(a.Spec, b.Spec) && SameReplicas(a.Status.Replicas, b.Status.Replicas) &&
 		equal(a.Status.AvailableBytes, b.Status.AvailableBytes) && ready(a) == ready(b)
 }
 

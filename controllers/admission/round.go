@@ -267,11 +267,12 @@ func (r *round) isPast(e *entry) bool {
 	return slices.ContainsFunc(r.limits(e.line), func(l *limit) bool { return l.rejects })
 }
 
-// leastBusy returns the live replica that holds the fewest sessions, the first
-// by name among equals.
+// leastBusy returns the replica that holds the fewest sessions of those that take new ones, the
+// first by name among equals.
 func (b *book) leastBusy(store *v1alpha1.UploadStore) v1alpha1.UploadStoreReplica {
-	best := store.Status.Replicas[0]
-	for _, next := range store.Status.Replicas[1:] {
+	list := takers(store)
+	best := list[0]
+	for _, next := range list[1:] {
 		if b.load[next.Name] < b.load[best.Name] || b.load[next.Name] == b.load[best.Name] && next.Name < best.Name {
 			best = next
 		}

@@ -34,8 +34,14 @@ func storeExists(r *round, e *entry) *Refusal {
 func storeReady(r *round, e *entry) *Refusal {
 	store := r.book.stores[e.line.store]
 	condition := ready(store)
-	if condition.Status == metav1.ConditionTrue && len(store.Status.Replicas) > 0 {
+	if condition.Status == metav1.ConditionTrue && len(takers(store)) > 0 {
 		return nil
+	}
+	if !store.DeletionTimestamp.IsZero() {
+		return &Refusal{
+			Reason: v1alpha1.ReasonStoreNotReady,
+			About:  fmt.Sprintf("UploadStore %q is being deleted: name another store, or create it again once it is gone.", store.Name),
+		}
 	}
 	return &Refusal{
 		Reason: v1alpha1.ReasonStoreNotReady,

@@ -22,7 +22,7 @@ func (r *Reconciler) apply(ctx context.Context, o observation, p plan) error {
 		return nil
 	}
 	for _, secret := range p.writes {
-		if err := r.write(ctx, secret); err != nil {
+		if err := writeSecret(ctx, r.Client, secret); err != nil {
 			return err
 		}
 	}
@@ -32,15 +32,15 @@ func (r *Reconciler) apply(ctx context.Context, o observation, p plan) error {
 	return nil
 }
 
-func (r *Reconciler) write(ctx context.Context, secret *corev1.Secret) error {
+func writeSecret(ctx context.Context, c client.Client, secret *corev1.Secret) error {
 	owner := client.FieldOwner(v1alpha1.OperatorFieldManager)
 	if secret.ResourceVersion == "" {
-		if err := r.Client.Create(ctx, secret, owner); err != nil {
+		if err := c.Create(ctx, secret, owner); err != nil {
 			return fmt.Errorf("create Secret %s: %w", secret.Name, err)
 		}
 		return nil
 	}
-	if err := r.Client.Update(ctx, secret, owner); err != nil {
+	if err := c.Update(ctx, secret, owner); err != nil {
 		return fmt.Errorf("update Secret %s: %w", secret.Name, err)
 	}
 	return nil

@@ -9,6 +9,10 @@
 // writes (apply.go). Reads bypass the cache: the operator may read the two
 // Secrets by name and can neither list nor watch any.
 //
+// WebhookKeeper (keeper.go, webhook.go) keeps the certificate of the operator's own
+// webhook by the same rules, in a Secret of the operator's namespace and in what
+// the API server is told to trust.
+//
 // What a dataplane does with its files, and how clients find the bundle, may
 // not enter.
 package keyring

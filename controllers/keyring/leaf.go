@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
@@ -38,6 +37,11 @@ func namesOf(store *v1alpha1.UploadStore) names {
 	service := store.Name + "." + store.Namespace + ".svc"
 	local := service + ".cluster.local"
 	dns := []string{store.Name, store.Name + "." + store.Namespace, service, local, "*." + service, "*." + local, "localhost"}
+	if store.Spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged {
+		// Each replica has a name of its own.
+		replicas := "*." + v1alpha1.ReplicasServiceName(store.Name) + "." + store.Namespace + ".svc"
+		dns = append(dns, replicas, replicas+".cluster.local")
+	}
 	ips := []string{"127.0.0.1", "::1"}
 	dns = append(dns, store.Spec.Dataplane.Certificate.DNSNames...)
 	for _, ip := range store.Spec.Dataplane.Certificate.IPAddresses {
@@ -64,11 +68,10 @@ func sorted(dns, ips []string) names {
 	return names{dns: slices.Compact(dns), ips: slices.Compact(ips)}
 }
 
-// planLeaf returns the store's certificate and key as they should be, and why
-// they are new, if they are.
-func planLeaf(store *v1alpha1.UploadStore, data map[string][]byte, a authorities, now time.Time, random io.Reader) (*pair, string, error) {
-	wanted := namesOf(store)
-	have := parsePair(data[store.Name+v1alpha1.CertificateSuffix], data[store.Name+v1alpha1.PrivateKeySuffix])
+// planLeaf returns the certificate and key of a server, kept under its name, as
+// they should be, and why they are new, if they are.
+func planLeaf(server string, wanted names, data map[string][]byte, a authorities, now time.Time, random io.Reader) (*pair, string, error) {
+	have := parsePair(data[server+v1alpha1.CertificateSuffix], data[server+v1alpha1.PrivateKeySuffix])
 	var why string
 	switch {
 	case have == nil || !serves(have.cert, a.known, now):
@@ -83,11 +86,11 @@ func planLeaf(store *v1alpha1.UploadStore, data map[string][]byte, a authorities
 	default:
 		return have, "", nil
 	}
-	made, err := newLeaf(store.Name, wanted, a.current, now, random)
+	made, err := newLeaf(server, wanted, a.current, now, random)
 	if err != nil {
 		return nil, "", err
 	}
-	return made, strings.Join([]string{why, "of store", store.Name}, " "), nil
+	return made, why, nil
 }
 
 // serves reports whether a client that trusts the CAs takes the certificate for a server's.
@@ -103,7 +106,7 @@ func serves(leaf *x509.Certificate, known []*x509.Certificate, now time.Time) bo
 	return err == nil && !leaf.IsCA
 }
 
-func newLeaf(store string, n names, issuer *pair, now time.Time, random io.Reader) (*pair, error) {
+func newLeaf(server string, n names, issuer *pair, now time.Time, random io.Reader) (*pair, error) {
 	serial, err := newSerial(random)
 	if err != nil {
 		return nil, err
@@ -119,7 +122,7 @@ func newLeaf(store string, n names, issuer *pair, now time.Time, random io.Reade
 	}
 	return newPair(&x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{Organization: []string{organization}, CommonName: store},
+		Subject:               pkix.Name{Organization: []string{organization}, CommonName: server},
 		DNSNames:              n.dns,
 		IPAddresses:           ips,
 		NotBefore:             now.Add(-backdate),

@@ -61,7 +61,7 @@ func planFor(o observation, now time.Time, random io.Reader) (plan, error) {
 	var leaves []*x509.Certificate
 	for i := range stores {
 		s := &stores[i]
-		leaf, why, err := planLeaf(s, had, a, now, random)
+		leaf, why, err := planLeaf(s.Name, namesOf(s), had, a, now, random)
 		if err != nil {
 			return plan{}, fmt.Errorf("certificate of store %s: %w", s.Name, err)
 		}
@@ -70,7 +70,7 @@ func planFor(o observation, now time.Time, random io.Reader) (plan, error) {
 		}
 		leaves = append(leaves, leaf.cert)
 		if why != "" {
-			changes = append(changes, why)
+			changes = append(changes, why+" of store "+s.Name)
 		}
 		if data[s.Name+v1alpha1.TicketKeysSuffix], why, err = planTickets(had[s.Name+v1alpha1.TicketKeysSuffix], now, random); err != nil {
 			return plan{}, err

@@ -82,6 +82,21 @@ func TestANewNamespace(t *testing.T) {
 	}
 }
 
+func TestTheNamesOfAManagedStore(t *testing.T) {
+	w := newWorld(t, "models")
+	w.step(2)
+	if w.leaf("models").VerifyHostname("models-0.models-replicas.ml.svc") == nil {
+		t.Error("the certificate of a sidecar is for Pods that it does not have")
+	}
+	w.store("models").Spec.Dataplane.Mode = v1alpha1.DataplaneModeManaged
+	w.step(1)
+	for _, name := range []string{"models.ml.svc", "models-0.models-replicas.ml.svc", "models-12.models-replicas.ml.svc.cluster.local"} {
+		if err := w.leaf("models").VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestTheNamesOfACertificate(t *testing.T) {
 	w := newWorld(t, "models")
 	own := []string{

@@ -55,6 +55,7 @@ func (r *Reconciler) applyRest(ctx context.Context, session *v1alpha1.UploadSess
 			return fmt.Errorf("remove the finalizer: %w", err)
 		}
 	}
+	r.count(session, p.transition, r.Clock.Now())
 	if e := p.event; e != nil {
 		note := strings.ToValidUTF8(e.note[:min(len(e.note), maxNoteBytes)], "")
 		r.Recorder.Eventf(session, nil, e.eventType, e.reason, e.action, "%s", note)

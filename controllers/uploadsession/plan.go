@@ -31,6 +31,8 @@ type plan struct {
 	removeFinalizer bool
 	// event tells of what the writes above did, nil when that is not news.
 	event *event
+	// transition is what the writes above did, to be counted.
+	transition transition
 	// remove deletes a session whose time after its end is over.
 	remove bool
 	// requeueAfter is when time alone changes the plan; 0 when it does not.
@@ -50,8 +52,9 @@ func planFor(o observation, now time.Time) plan {
 	p := plan{
 		addFinalizer: desired.Admission.Replica != "" && !admission.Admitted(o.session) &&
 			!controllerutil.ContainsFinalizer(o.session, v1alpha1.StagingFinalizer),
-		status: changed(o.session, desired),
-		event:  news(o.session, desired),
+		status:     changed(o.session, desired),
+		event:      news(o.session, desired),
+		transition: transitionOf(o, desired),
 	}
 	switch ttl := cmp.Or(o.session.Spec.TTLSecondsAfterFinished, desired.Admission.TTLSecondsAfterFinished); {
 	case desired.CompletionTime.IsZero():
@@ -76,13 +79,15 @@ func planDeparture(o observation, now time.Time) plan {
 	desired := desiredStatus(o, now)
 	left := leftovers(o.session, desired)
 	if left == nil {
-		return plan{removeFinalizer: true, event: news(o.session, desired)}
+		return plan{removeFinalizer: true, event: news(o.session, desired), transition: transitionOf(o, desired)}
 	}
 	wait := until(o.session.DeletionTimestamp.Add(freeWithin), now)
 	if wait == 0 {
-		return plan{removeFinalizer: true, event: left}
+		return plan{removeFinalizer: true, event: left, transition: abandoned(o, desired)}
 	}
-	return plan{status: changed(o.session, desired), event: news(o.session, desired), requeueAfter: wait}
+	return plan{
+		status: changed(o.session, desired), event: news(o.session, desired), transition: transitionOf(o, desired), requeueAfter: wait,
+	}
 }
 
 // leftovers returns what to tell when a session that is being deleted goes
@@ -180,23 +185,6 @@ func changed(s *v1alpha1.UploadSession, desired v1alpha1.UploadSessionStatus) *v
 		return nil
 	}
 	return &desired
-}
-
-// news returns the event that tells how the session ended, once.
-func news(s *v1alpha1.UploadSession, desired v1alpha1.UploadSessionStatus) *event {
-	ended := meta.FindStatusCondition(desired.Conditions, v1alpha1.ConditionSucceeded)
-	before := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionSucceeded)
-	if desired.CompletionTime.IsZero() || before != nil && before.Status == ended.Status && before.Reason == ended.Reason {
-		return nil
-	}
-	eventType := corev1.EventTypeWarning
-	switch {
-	case ended.Status == metav1.ConditionTrue,
-		ended.Reason == v1alpha1.ReasonCancelled,
-		s.Status.Result.Outcome == v1alpha1.UploadOutcomeAborted:
-		eventType = corev1.EventTypeNormal // as somebody asked for
-	}
-	return &event{eventType: eventType, reason: ended.Reason, action: "Finish", note: ended.Message}
 }
 
 // nextChange is how long it takes until time alone changes how an active session stands; 0 when it does not.

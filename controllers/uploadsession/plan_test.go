@@ -71,7 +71,8 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(), store(available(99))),
 			want: expected{
 				admitted: "False InsufficientSpace", ready: "False InsufficientSpace", succeeded: "Unknown InsufficientSpace",
-				says: `Waits for objects in UploadStore "models" to be deleted: needs 100, and the volume would have 99 free`,
+				says:  `Waits for objects in UploadStore "models" to be deleted: needs 100, and the volume would have 99 free`,
+				event: "Normal InsufficientSpace",
 			},
 		},
 		{
@@ -449,11 +450,14 @@ func TestPlan(t *testing.T) {
 			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(expected{})); diff != "" {
 				t.Errorf("the plan differs (-want +got):\n%s", diff)
 			}
+			if p.transition != (transition{}) && p.status == nil && !p.removeFinalizer {
+				t.Errorf("%+v would be counted, and nothing is written", p.transition)
+			}
 			if p.removeFinalizer {
 				return // nothing is left to plan for
 			}
 			again := planFor(carriedOut(test.o, p, now), now)
-			if again.addFinalizer || again.status != nil || again.event != nil || again.remove {
+			if again.addFinalizer || again.status != nil || again.event != nil || again.remove || again.transition != (transition{}) {
 				t.Errorf("carried out, the plan still plans: %+v", again)
 			}
 		})

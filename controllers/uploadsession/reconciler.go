@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 )
 
 // retryConflictAfter is how long a reconcile whose observation was out of date waits.
@@ -32,6 +33,8 @@ type Reconciler struct {
 	Queue *Queue
 	// Recorder takes the events.
 	Recorder events.EventRecorder
+	// Metrics counts what becomes of the sessions.
+	Metrics *metrics.Transitions
 	// Clock tells the time.
 	Clock clock.PassiveClock
 }

@@ -135,5 +135,5 @@ func moreThanProgress(before, after *v1alpha1.UploadSession) bool {
 }
 
 func replicasChanged(before, after *v1alpha1.UploadStore) bool {
-	return !equality.Semantic.DeepEqual(before.Status.Replicas, after.Status.Replicas)
+	return !admission.SameReplicas(before.Status.Replicas, after.Status.Replicas)
 }

@@ -11,22 +11,26 @@ import (
 	"github.com/slipway-dev/slipway/controllers/conditions"
 )
 
-// apply does all the writes of a reconcile.
-func apply(ctx context.Context, writer client.Client, store *v1alpha1.UploadStore, p plan) error {
-	if p.status == nil {
-		return nil
+// applyStatus writes the status and what it has to tell.
+func (r *Reconciler) applyStatus(ctx context.Context, store *v1alpha1.UploadStore, p plan) error {
+	if p.status != nil {
+		desired := configuration(store).WithStatus(statusConfiguration(p.status))
+		err := r.Client.Status().Apply(ctx, desired, client.FieldOwner(v1alpha1.OperatorFieldManager), client.ForceOwnership)
+		if err != nil {
+			return fmt.Errorf("apply the store's status: %w", err)
+		}
 	}
-	// The UID and the resource version say what the plan was made for, so that
-	// it never meets another store of that name, nor one that has changed.
-	desired := applyv1alpha1.UploadStore(store.Name, store.Namespace).
-		WithUID(store.UID).
-		WithResourceVersion(store.ResourceVersion).
-		WithStatus(statusConfiguration(p.status))
-	err := writer.Status().Apply(ctx, desired, client.FieldOwner(v1alpha1.OperatorFieldManager), client.ForceOwnership)
-	if err != nil {
-		return fmt.Errorf("apply the store's status: %w", err)
+	if e := p.event; e != nil {
+		r.Recorder.Eventf(store, nil, e.eventType, e.reason, e.action, "%s", e.note)
 	}
 	return nil
+}
+
+// configuration is for a store as it was observed. The UID and the resource
+// version say what the plan was made for, so that it never meets another store
+// of that name, nor one that has changed.
+func configuration(store *v1alpha1.UploadStore) *applyv1alpha1.UploadStoreApplyConfiguration {
+	return applyv1alpha1.UploadStore(store.Name, store.Namespace).WithUID(store.UID).WithResourceVersion(store.ResourceVersion)
 }
 
 // statusConfiguration names every field that the operator owns: what it leaves
@@ -34,7 +38,9 @@ func apply(ctx context.Context, writer client.Client, store *v1alpha1.UploadStor
 func statusConfiguration(s *v1alpha1.UploadStoreStatus) *applyv1alpha1.UploadStoreStatusApplyConfiguration {
 	c := applyv1alpha1.UploadStoreStatus().WithConditions(conditions.Apply(s.Conditions)...)
 	for _, replica := range s.Replicas {
-		c.WithReplicas(applyv1alpha1.UploadStoreReplica().WithName(replica.Name).WithEndpoint(replica.Endpoint))
+		configured := applyv1alpha1.UploadStoreReplica().WithName(replica.Name).WithEndpoint(replica.Endpoint)
+		configured.ActiveSessions = replica.ActiveSessions
+		c.WithReplicas(configured)
 	}
 	if s.Endpoint != "" {
 		c.WithEndpoint(s.Endpoint)

@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/conditions"
 	"github.com/slipway-dev/slipway/controllers/heartbeat"
+	"github.com/slipway-dev/slipway/controllers/managed"
 )
 
 // maxReplicas is how many replicas a status holds; more of them take no sessions.
@@ -30,7 +31,12 @@ const maxCABundle = 64 << 10
 type plan struct {
 	// status is the operator's whole part of the status, nil when it is as it should be.
 	status *v1alpha1.UploadStoreStatus
-	// requeueAfter is when the first live Lease runs out; 0 without one.
+	// run is what is to be done to what a Managed store consists of.
+	run runPlan
+	// event tells of what the status says, nil when that is not news.
+	event *news
+	// requeueAfter is when the first live Lease runs out, or sooner where something is waited for
+	// that nobody tells of; 0 without any.
 	requeueAfter time.Duration
 }
 
@@ -42,8 +48,11 @@ func planFor(o observation, now time.Time) plan {
 		ReservedBytes:      ptr.To(admission.Reserved(o.sessions)),
 		ObservedGeneration: ptr.To(o.store.Generation),
 	}
+	busy := sessionsByReplica(o.sessions)
 	for _, report := range seen.alive {
-		desired.Replicas = append(desired.Replicas, report.Replica)
+		replica := report.Replica
+		replica.ActiveSessions = ptr.To(busy[replica.Name])
+		desired.Replicas = append(desired.Replicas, replica)
 		desired.CapacityBytes = least(desired.CapacityBytes, report.CapacityBytes)
 		desired.AvailableBytes = least(desired.AvailableBytes, report.AvailableBytes)
 		desired.CABundle = trust(desired.CABundle, report.CABundle)
@@ -52,6 +61,10 @@ func planFor(o observation, now time.Time) plan {
 		desired.Endpoint = seen.alive[0].Replica.Endpoint
 	}
 	ready := readiness(o.store, seen)
+	if o.run != nil {
+		ready = runReadiness(o, seen)
+		desired.Endpoint = managed.Endpoint(o.store)
+	}
 	ready.Type = v1alpha1.ConditionReady
 	ready.ObservedGeneration = o.store.Generation
 	ready.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
@@ -64,7 +77,25 @@ func planFor(o observation, now time.Time) plan {
 	if !seen.until.IsZero() {
 		p.requeueAfter = seen.until.Sub(now)
 	}
+	if o.run != nil {
+		p.run = planRun(o)
+		p.event = held(o, desired)
+		if ready.Reason != v1alpha1.ReasonDataplaneReady && (p.requeueAfter == 0 || p.requeueAfter > lookAgainAfter) {
+			p.requeueAfter = lookAgainAfter
+		}
+	}
 	return p
+}
+
+// sessionsByReplica counts the sessions that each replica holds.
+func sessionsByReplica(sessions []v1alpha1.UploadSession) map[string]int32 {
+	count := map[string]int32{}
+	for i := range sessions {
+		if admission.Holds(&sessions[i]) {
+			count[sessions[i].Status.Admission.Replica]++
+		}
+	}
+	return count
 }
 
 // ownStatus returns what the operator owns of the status.

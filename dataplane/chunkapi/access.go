@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -52,12 +53,17 @@ func (a *api) authorize(r *http.Request, c call, name upload.Name) error {
 	})
 }
 
-// audit logs a request that was denied, for whoever looks for an intruder. It
+// audit counts and logs a request that was denied, for whoever looks for an intruder. It
 // tells nothing of the credentials.
 func (a *api) audit(w http.ResponseWriter, r *http.Request, err error) {
 	if !errors.Is(err, auth.ErrUnauthenticated) && !errors.Is(err, auth.ErrForbidden) {
 		return
 	}
+	denial := metrics.Forbidden
+	if errors.Is(err, auth.ErrUnauthenticated) {
+		denial = metrics.Unauthenticated
+	}
+	a.metrics.Denied(denial)
 	caller := callerOf(r)
 	a.log.WarnContext(r.Context(), "request denied", "reason", err, "user", caller.User, "ticket", caller.Ticket != nil,
 		"method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "requestID", w.Header().Get(requestIDHeader))

@@ -59,6 +59,7 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request, name upload.Name)
 	if err != nil {
 		return err
 	}
+	noteChunk(w, added)
 	code, stored := http.StatusOK, Stored{Index: index, State: ChunkHeld}
 	if added {
 		code, stored.State = http.StatusCreated, ChunkStored
@@ -98,6 +99,7 @@ func (a *api) receive(w http.ResponseWriter, r *http.Request, name upload.Name, 
 		a.receiving.begin(chunk, body)
 		return patience.Stop()
 	})
+	body.received = a.metrics.Chunks.Received
 	defer func() { a.receiving.end(chunk, body) }()
 	added, err := a.uploads.PutChunk(ctx, name, session.Incoming{
 		Index: chunk.index, Length: r.ContentLength, Body: body, Interrupt: body.Interrupt, Checks: checks,

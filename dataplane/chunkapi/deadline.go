@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 )
 
 // errInterrupted is what reading a body that was interrupted returns.
@@ -25,6 +27,7 @@ func renewalInterval(idle time.Duration) time.Duration { return min(maxRenewalIn
 // Make it with newIncomingBody, and release it before the request is answered.
 type incomingBody struct {
 	body        io.Reader
+	received    func(bytes int) // told of what each Read got; may be nil
 	setDeadline func(time.Time)
 	idle        time.Duration
 	begin       func() bool
@@ -56,6 +59,9 @@ func (b *incomingBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n > 0 {
+		if b.received != nil {
+			b.received(n)
+		}
 		b.arrived = time.Now()
 	}
 	switch {
@@ -147,6 +153,8 @@ type reply struct {
 	idle    time.Duration
 	renewed time.Time
 	begun   bool
+	status  int             // 0 until the header is sent
+	outcome metrics.Outcome // of a chunk; empty until it is known
 }
 
 func newReply(w http.ResponseWriter, idle time.Duration) *reply {
@@ -159,7 +167,7 @@ func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // WriteHeader renews the deadline and sends the header. Before net/http does
 // so it may read what is left of the body, until the read deadline.
 func (w *reply) WriteHeader(status int) {
-	w.begun = true
+	w.begun, w.status = true, status
 	w.renew(2 * w.idle)
 	w.ResponseWriter.WriteHeader(status)
 }

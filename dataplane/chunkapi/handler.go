@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -65,6 +66,8 @@ type Config struct {
 	Endpoint string
 	// Log is told what clients are not; nil is slog.Default.
 	Log *slog.Logger
+	// Metrics is told of every request; nil where nobody wants to know.
+	Metrics *metrics.HTTP
 }
 
 // Defaults of Config.
@@ -100,6 +103,9 @@ type api struct {
 	tickets       Minter
 	endpoint      string
 	log           *slog.Logger
+	metrics       *metrics.HTTP
+	routes        map[string]watched // by pattern
+	others        watched
 	mux           *http.ServeMux
 }
 
@@ -128,8 +134,15 @@ func New(c Config) http.Handler {
 		tickets:       c.Tickets,
 		endpoint:      c.Endpoint,
 		log:           cmp.Or(c.Log, slog.Default()),
+		metrics:       c.Metrics,
+		routes:        map[string]watched{},
 		mux:           http.NewServeMux(),
 	}
+	if a.metrics == nil {
+		a.metrics = metrics.NewHTTP(nil)
+	}
+	a.metrics.Chunks.Watch(a.turns.occupancy)
+	a.others.Route = a.metrics.Route(otherRoute)
 	if a.gate == nil {
 		a.gate = auth.Open{}
 	}
@@ -178,6 +191,7 @@ func (a *api) route(pattern string, named func(*http.Request) (upload.Name, erro
 	if methods[http.MethodGet].serve != nil {
 		allowed = append(allowed, http.MethodHead)
 	}
+	a.watch(pattern, allowed)
 	allow := strings.Join(allowed, ", ")
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
@@ -192,6 +206,9 @@ func (a *api) unknownPath(w http.ResponseWriter, r *http.Request) {
 // ServeHTTP serves one request.
 func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w := newReply(rw, a.idle)
+	a.metrics.Began()
+	began := time.Now()
+	defer func() { a.observe(w, r, began) }() // the request as it is then: with its pattern
 	id := r.Header.Get(requestIDHeader)
 	if !saneRequestID(id) {
 		id = rand.Text()

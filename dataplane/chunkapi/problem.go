@@ -482,6 +482,7 @@ func kindWith(code Code) kind {
 }
 
 func writeProblem(w http.ResponseWriter, r *http.Request, k kind, detail string, members Members) {
+	noteProblem(w, k)
 	if k.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(k.retryAfter))
 	}

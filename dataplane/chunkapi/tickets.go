@@ -96,6 +96,7 @@ func (a *api) makeTicket(w http.ResponseWriter, r *http.Request, name upload.Nam
 	if err != nil {
 		return fmt.Errorf("make a ticket: %w", err)
 	}
+	a.metrics.TicketMinted()
 	a.log.InfoContext(r.Context(), "ticket made", "user", callerOf(r).User, "namespace", name.Namespace, "name", name.Name,
 		"uid", st.Meta.ID, "verbs", asked, "expires", expires, "requestID", w.Header().Get(requestIDHeader))
 	made := NewTicket{Ticket: text, ExpirationTime: expires, Verbs: asked}

@@ -21,6 +21,7 @@ type changes struct {
 	namespace string
 	clock     session.Clock
 	pace      *pace
+	pending   *pending
 
 	mu      sync.RWMutex
 	uploads *upload.Service
@@ -51,6 +52,7 @@ func (c *changes) Start(_ context.Context, queue workqueue.TypedRateLimitingInte
 	c.mu.Unlock()
 	for _, id := range c.uploads.All() {
 		if st, err := c.uploads.Known(id); err == nil {
+			c.note(st) // perhaps the API server knows
 			c.enqueue(st.Grant.Name)
 		}
 	}
@@ -68,6 +70,9 @@ func (c *changes) changed(name upload.Name) {
 		return
 	}
 	st, err := uploads.Find(name)
+	if err == nil {
+		c.note(st)
+	}
 	if err == nil && st.Result == nil && st.Meta.HeldChunks > 0 {
 		if wait, ok := c.pace.rest(name, c.clock.Now()); ok {
 			c.enqueueAfter(name, wait)
@@ -78,6 +83,17 @@ func (c *changes) changed(name upload.Name) {
 		ended()
 	}
 	c.enqueue(name)
+}
+
+// note takes note that the API server is to be told of an upload.
+func (c *changes) note(st upload.Status) {
+	switch name := st.Grant.Name; {
+	case name.Namespace != c.namespace:
+	case st.Result != nil:
+		c.pending.ended(name, st.Meta.Ended, c.clock.Now())
+	default:
+		c.pending.changed(name, c.clock.Now())
+	}
 }
 
 func (c *changes) enqueue(name upload.Name) { c.enqueueAfter(name, 0) }

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -63,7 +64,8 @@ func TestOnlyTheAPIServerItselfSaysThatASessionIsGone(t *testing.T) {
 			}).Build()
 			r := &sessions{
 				place: here, cached: fake.NewClientBuilder().WithScheme(scheme).Build(), live: live,
-				uploads: uploads, pace: newPace(interval, spacing), clock: clock, log: slog.New(slog.DiscardHandler),
+				uploads: uploads, pace: newPace(interval, spacing), pending: newPending(), metrics: metrics.NewCluster(nil),
+				clock: clock, log: slog.New(slog.DiscardHandler),
 			}
 			request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: "ml", Name: "weights"}}
 			if _, err := r.Reconcile(t.Context(), request); (err != nil) != c.failed {
@@ -101,7 +103,10 @@ func TestAStatusThatConflictsIsWrittenLater(t *testing.T) {
 					return c.err
 				},
 			}).Build()
-			r := &sessions{place: here, cached: cached, pace: newPace(interval, spacing), clock: clocktesting.NewFakeClock(noon)}
+			r := &sessions{
+				place: here, cached: cached, pace: newPace(interval, spacing), clock: clocktesting.NewFakeClock(noon),
+				pending: newPending(), metrics: metrics.NewCluster(nil),
+			}
 			sh := shadowOf(aStatus(endedAs(session.Aborted, upload.Result{Reason: upload.Cancelled})))
 			result, err := r.report(t.Context(), aSession(), sh)
 			if (result.RequeueAfter > 0) != c.later || (err != nil) != c.fails {

@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -68,6 +69,8 @@ type Config struct {
 	Clock session.Clock
 	// Log is told what nobody else is; nil is slog.Default.
 	Log *slog.Logger
+	// Metrics is told what the API server is told; nil where nobody wants to know.
+	Metrics *metrics.Cluster
 
 	// ProgressInterval is how often the progress of one session is written at most.
 	ProgressInterval time.Duration
@@ -116,9 +119,11 @@ func New(c Config) (*Cluster, error) {
 		return nil, fmt.Errorf("make the client: %w", err)
 	}
 	spacing := time.Duration(float64(time.Second) / c.ProgressWritesPerSecond)
+	untold := newPending()
+	c.Metrics.WatchPending(func() time.Duration { return untold.oldest(c.Clock.Now()) })
 	return &Cluster{
 		config: c, place: p, manager: m, live: live, owners: newOwners(c.Clock),
-		changes: &changes{namespace: c.Namespace, clock: c.Clock, pace: newPace(c.ProgressInterval, spacing)},
+		changes: &changes{namespace: c.Namespace, clock: c.Clock, pace: newPace(c.ProgressInterval, spacing), pending: untold},
 	}, nil
 }
 
@@ -156,7 +161,7 @@ func (c *Cluster) Run(ctx context.Context, uploads *upload.Service, endpoint str
 	}
 	c.changes.follow(uploads, beat.ended)
 	sweeper := &sweep{
-		live: c.live, place: c.place, uploads: uploads, clock: c.config.Clock, log: c.config.Log,
+		live: c.live, place: c.place, uploads: uploads, clock: c.config.Clock, log: c.config.Log, metrics: c.config.Metrics,
 		interval: c.config.SweepInterval, grace: c.config.SweepGrace,
 	}
 	if err := c.watch(uploads); err != nil {
@@ -175,7 +180,8 @@ func (c *Cluster) watch(uploads *upload.Service) error {
 	ctl, err := controller.New("uploadsession", c.manager, controller.Options{
 		Reconciler: &sessions{
 			place: c.place, cached: c.manager.GetClient(), live: c.live, uploads: uploads,
-			pace: c.changes.pace, clock: c.config.Clock, log: c.config.Log,
+			pace: c.changes.pace, pending: c.changes.pending, metrics: c.config.Metrics,
+			clock: c.config.Clock, log: c.config.Log,
 		},
 		MaxConcurrentReconciles: workers,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](firstRetry, lastRetry),
@@ -233,6 +239,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Metrics == nil {
+		c.Metrics = metrics.NewCluster(nil)
 	}
 	if c.ProgressWritesPerSecond == 0 {
 		c.ProgressWritesPerSecond = DefaultProgressWritesPerSecond

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -34,6 +35,8 @@ type sessions struct {
 	live    client.Reader // past the cache
 	uploads *upload.Service
 	pace    *pace
+	pending *pending
+	metrics *metrics.Cluster
 	clock   session.Clock
 	log     *slog.Logger
 }
@@ -42,17 +45,23 @@ type sessions struct {
 // it again does nothing.
 func (r *sessions) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	name := upload.Name{Namespace: request.Namespace, Name: request.Name}
+	r.pending.look(name)
 	s, err := r.observe(ctx, name)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	if s == nil {
 		r.pace.forget(name)
+		r.pending.told(name)
 		return reconcile.Result{}, nil
 	}
 	sh, err := r.follow(ctx, s)
-	if err != nil || sh == nil {
+	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if sh == nil {
+		r.pending.told(name)
+		return reconcile.Result{}, nil
 	}
 	return r.report(ctx, s, *sh)
 }
@@ -190,10 +199,17 @@ func (r *sessions) release(ctx context.Context, s *v1alpha1.UploadSession, outco
 // when it is its turn.
 func (r *sessions) report(ctx context.Context, s *v1alpha1.UploadSession, sh shadow) (reconcile.Result, error) {
 	name := upload.Name{Namespace: s.Namespace, Name: s.Name}
+	first, finished := r.pending.of(name)
+	kind, known := metrics.Result, finished
+	if s.Status.Result.Outcome != "" {
+		known = first // it tells what came after the end
+	}
 	switch newsIn(s.Status, sh) {
 	case nothing:
+		r.pending.told(name)
 		return reconcile.Result{}, nil
 	case progressed:
+		kind, known = metrics.Progress, first
 		if taken, wait := r.pace.take(name, r.clock.Now()); !taken {
 			return reconcile.Result{RequeueAfter: wait}, nil
 		}
@@ -204,8 +220,10 @@ func (r *sessions) report(ctx context.Context, s *v1alpha1.UploadSession, sh sha
 	defer cancel()
 	err := r.cached.Status().Apply(ctx, sh.configuration(s),
 		client.FieldOwner(v1alpha1.DataplaneFieldManager), client.ForceOwnership)
+	r.metrics.Reported(kind, answerOf(err), known, r.clock.Now())
 	switch {
 	case apierrors.IsNotFound(err):
+		r.pending.told(name)
 		return reconcile.Result{}, nil // the watch is about to tell
 	case apierrors.IsConflict(err):
 		// The operator wrote meanwhile, or another session has the name: the cache is about to
@@ -214,7 +232,18 @@ func (r *sessions) report(ctx context.Context, s *v1alpha1.UploadSession, sh sha
 	case err != nil:
 		return reconcile.Result{}, fmt.Errorf("apply the status of session %s: %w", name, err)
 	}
+	r.pending.told(name)
 	return reconcile.Result{}, nil
+}
+
+func answerOf(err error) metrics.Answer {
+	switch {
+	case err == nil:
+		return metrics.Written
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		return metrics.OutOfDate
+	}
+	return metrics.NotAvailable
 }
 
 // get returns the session of that name, nil where there is none.

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
@@ -36,6 +37,7 @@ type sweep struct {
 	uploads *upload.Service
 	clock   session.Clock
 	log     *slog.Logger
+	metrics *metrics.Cluster
 
 	interval time.Duration
 	grace    time.Duration
@@ -45,7 +47,11 @@ type sweep struct {
 func (w *sweep) run(ctx context.Context) error {
 	for {
 		wait := w.interval
-		if err := w.once(ctx); err != nil && ctx.Err() == nil {
+		err := w.once(ctx)
+		if ctx.Err() == nil {
+			w.metrics.Sweep(err)
+		}
+		if err != nil && ctx.Err() == nil {
 			w.log.Warn("no full sweep of uploads without a session, will try again", "error", err)
 			wait = min(wait, sweepRetry)
 		}
@@ -70,6 +76,7 @@ func (w *sweep) once(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("forget upload %s: %w", st.Grant.ID, err))
 			continue
 		}
+		w.metrics.Swept(stagedBytes(st.Meta))
 		w.log.Info("upload without a session was swept", "session", st.Grant.Name.String(), "uid", st.Grant.ID,
 			"heldBytes", st.Meta.HeldBytes)
 	}
@@ -114,6 +121,14 @@ func (w *sweep) abandoned(ctx context.Context, d upload.Derelict) (bool, error) 
 	}
 	over := s.Status.Result.Outcome != "" || !s.Status.CompletionTime.IsZero()
 	return session.ID(s.UID) == d.Grant.ID && over, nil
+}
+
+// stagedBytes are those of acknowledged chunks that are staged still; what ended has freed them.
+func stagedBytes(m session.Meta) int64 {
+	if m.Settled {
+		return 0
+	}
+	return m.HeldBytes
 }
 
 // orphans returns the uploads of this namespace whose session is not in the

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
 	"github.com/slipway-dev/slipway/dataplane/upload"
@@ -174,7 +175,7 @@ func TestSweepForgetsOnlyWhatHasNoSession(t *testing.T) {
 				return c.List(ctx, list, opts...)
 			},
 		}).Build()
-	w := &sweep{live: live, place: here, uploads: uploads, clock: clock, log: slog.New(slog.DiscardHandler), grace: time.Minute}
+	w := &sweep{live: live, place: here, uploads: uploads, clock: clock, log: slog.New(slog.DiscardHandler), metrics: metrics.NewCluster(nil), grace: time.Minute}
 
 	expect := func(want ...session.ID) {
 		t.Helper()
@@ -227,7 +228,7 @@ func TestSweepReadsEveryPage(t *testing.T) {
 			return c.List(ctx, list, client.InNamespace(o.Namespace))
 		},
 	}).Build()
-	w := &sweep{live: live, place: here, uploads: uploads, clock: clock, log: slog.New(slog.DiscardHandler), grace: time.Minute}
+	w := &sweep{live: live, place: here, uploads: uploads, clock: clock, log: slog.New(slog.DiscardHandler), metrics: metrics.NewCluster(nil), grace: time.Minute}
 	if err := w.once(t.Context()); err != nil {
 		t.Fatal(err)
 	}

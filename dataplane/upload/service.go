@@ -37,6 +37,9 @@ type Config struct {
 	// Changed is called after an upload made progress or ended, often and from many
 	// goroutines; it returns at once. May be nil.
 	Changed func(Name)
+	// Ended is called once for each upload that ends while this process has it; it returns at
+	// once. May be nil.
+	Ended func(Status)
 }
 
 // Service is the operations on uploads. Its methods may be called
@@ -49,6 +52,7 @@ type Service struct {
 	clock     session.Clock
 	log       *slog.Logger
 	changed   func(Name)
+	tellEnded func(Status)
 
 	ctx     context.Context // of what goes on in the background, until Close
 	cancel  context.CancelFunc
@@ -78,8 +82,12 @@ func NewService(c Config) *Service {
 	if c.Changed == nil {
 		c.Changed = func(Name) {}
 	}
+	if c.Ended == nil {
+		c.Ended = func(Status) {}
+	}
 	s := &Service{
-		core: c.Core, publisher: c.Publisher, derelicts: c.Derelicts, directory: c.Directory, clock: c.Clock, log: c.Log, changed: c.Changed,
+		core: c.Core, publisher: c.Publisher, derelicts: c.Derelicts, directory: c.Directory, clock: c.Clock, log: c.Log,
+		changed: c.Changed, tellEnded: c.Ended,
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		names:   map[Name]session.ID{}, frontiers: map[session.ID]*frontier{},
 		completions: map[session.ID]*completion{}, retries: map[session.ID]time.Time{}, lookups: map[Name]*lookup{},
@@ -311,6 +319,7 @@ func (s *Service) ended(st Status) {
 	s.dropTraces(st.Meta.ID)
 	s.log.Info("upload ended", "session", st.Grant.Name.String(), "uid", st.Meta.ID,
 		"reason", st.Result.Reason, "key", st.Grant.Key)
+	s.tellEnded(st)
 	s.changed(st.Grant.Name)
 }
 

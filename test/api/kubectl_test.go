@@ -27,7 +27,7 @@ func (w world) kubectl(args ...string) string {
 func TestSamplesApplyAsTheyAre(t *testing.T) {
 	w := newWorld(t)
 	out := w.kubectl("apply", "--kustomize", "../../config/samples")
-	for _, want := range []string{"uploadstore.uploads.slipway.dev/models created", "uploadsession.uploads.slipway.dev/tokenizer created", "uploadquota.uploads.slipway.dev/team created"} {
+	for _, want := range []string{"uploadstore.uploads.slipway.dev/models created", "uploadsession.uploads.slipway.dev/tokenizer created", "uploadquota.uploads.slipway.dev/team created", "persistentvolumeclaim/models created"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("kubectl apply says %q, want %q", out, want)
 		}
@@ -53,7 +53,7 @@ func TestKubectlGet(t *testing.T) {
 	if strings.Join(row[:len(want)], " ") != strings.Join(want, " ") {
 		t.Errorf("kubectl get upl shows %v, want %v", row, want)
 	}
-	if got := columns(w.kubectl("get", "upst")); strings.Join(got, " ") != "NAME CLAIM READY ENDPOINT AVAILABLE RESERVED AGE" {
+	if got := columns(w.kubectl("get", "upst")); strings.Join(got, " ") != "NAME CLAIM READY REASON ENDPOINT AVAILABLE RESERVED AGE" {
 		t.Errorf("kubectl get upst has columns %v", got)
 	}
 	if out := w.kubectl("get", "slipway", "--output=name"); !strings.Contains(out, "uploadsession") ||

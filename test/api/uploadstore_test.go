@@ -154,6 +154,9 @@ func TestUploadStoreUpdates(t *testing.T) {
 	moved := created.DeepCopy()
 	moved.Object = object(moved.Object).set("spec.volume.claimName", "other")
 	mustRefuse(t, w.Update(t.Context(), moved), "volume is immutable")
+	managed := created.DeepCopy()
+	managed.Object = object(managed.Object).set("spec.dataplane.mode", "Managed")
+	mustRefuse(t, w.Update(t.Context(), managed), "mode is immutable")
 	created.Object = object(created.Object).set("spec.limits.maxObjectBytes", int64(1<<30))
 	if err := w.Update(t.Context(), created); err != nil {
 		t.Errorf("limits may change: %v", err)
@@ -179,6 +182,8 @@ func TestUploadStoreStatus(t *testing.T) {
 		{name: "what is available is not negative", path: "availableBytes", value: int64(-1), words: "greater than or equal to 0"},
 		{name: "what is reserved is not negative", path: "reservedBytes", value: int64(-1), words: "greater than or equal to 0"},
 		{name: "a replica is there once", path: "replicas", value: []any{replica, replica}, words: "Duplicate value"},
+		{name: "a replica's sessions", path: "replicas", value: []any{map[string]any{"name": "a", "endpoint": "http://a", "activeSessions": int64(0)}}},
+		{name: "less than no session", path: "replicas", value: []any{map[string]any{"name": "a", "endpoint": "http://a", "activeSessions": int64(-1)}}, words: "greater than or equal to 0"},
 		{name: "a replica has an endpoint", path: "replicas", value: []any{map[string]any{"name": "a"}}, words: "Required value"},
 		{name: "a replica's endpoint is a URL", path: "replicas", value: []any{map[string]any{"name": "a", "endpoint": "b"}}, words: "must be a URL"},
 	} {

@@ -18,10 +18,12 @@ type room struct {
 var house = []room{
 	// The API: nothing but types, constants and generated code.
 	{path: "api/v1alpha1", libraries: []string{
+		"k8s.io/api/core/v1", // what Kubernetes itself lets one say of a Pod
 		"k8s.io/apimachinery",
 		"sigs.k8s.io/controller-runtime/pkg/scheme",
 	}},
 	{path: "api/applyconfiguration/...", rooms: []string{"api/v1alpha1"}, libraries: []string{
+		"k8s.io/api/core/v1",
 		"k8s.io/apimachinery",
 		"k8s.io/client-go/applyconfigurations",
 		"sigs.k8s.io/structured-merge-diff/v6",
@@ -31,9 +33,23 @@ var house = []room{
 	// share, and the wiring of all. It never meets the dataplane.
 	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
 	{path: "controllers/keyring", rooms: []string{"api/..."}, libraries: kubernetes},
+	{path: "controllers/injection", rooms: []string{"api/..."}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
-	{path: "controllers/uploadstore", rooms: operator, libraries: kubernetes},
+	{path: "controllers/uploadstore", rooms: slices.Concat(operator, []string{"controllers/managed"}), libraries: kubernetes},
+	{path: "controllers/metrics", rooms: []string{"controllers/admission", "api/..."}, libraries: []string{
+		"github.com/prometheus/client_golang",
+		"k8s.io/apimachinery",
+		"k8s.io/utils/clock",
+		"sigs.k8s.io/controller-runtime/pkg/client",
+	}},
+	// What a Managed store consists of: pure.
+	{path: "controllers/managed", rooms: []string{"api/..."}, libraries: []string{
+		"k8s.io/api",
+		"k8s.io/apimachinery",
+		"k8s.io/utils/ptr",
+		"sigs.k8s.io/controller-runtime/pkg/client",
+	}},
 	{path: "controllers/admission", rooms: []string{"api/..."}, libraries: []string{"k8s.io/apimachinery", "k8s.io/utils/ptr"}},
 	{path: "controllers/conditions", rooms: []string{"api/..."}, libraries: []string{
 		"k8s.io/apimachinery",
@@ -49,8 +65,9 @@ var house = []room{
 	{path: "dataplane/sink/file", rooms: []string{"dataplane/session"}, libraries: []string{"golang.org/x/sys"}},
 	{path: "dataplane/sink/sinktest", rooms: []string{"dataplane/session"}},
 	{path: "dataplane/upload", rooms: []string{"dataplane/session"}, libraries: []string{"lukechampine.com/blake3"}},
+	{path: "dataplane/metrics", rooms: []string{"dataplane/session"}, libraries: []string{"github.com/prometheus/client_golang"}},
 	{
-		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/upload", "dataplane/session"},
+		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/metrics", "dataplane/upload", "dataplane/session"},
 		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors", "sigs.k8s.io/json"},
 	},
 	{path: "dataplane/forward", rooms: []string{"dataplane/upload"}},
@@ -64,7 +81,7 @@ var house = []room{
 		libraries: []string{"github.com/go-jose/go-jose/v4", "sigs.k8s.io/json"},
 	},
 	{
-		path: "dataplane/cluster", rooms: []string{"dataplane/upload", "dataplane/session", "api/..."},
+		path: "dataplane/cluster", rooms: []string{"dataplane/metrics", "dataplane/upload", "dataplane/session", "api/..."},
 		libraries: slices.Concat(kubernetes, []string{"sigs.k8s.io/json"}),
 	},
 
@@ -78,7 +95,7 @@ var house = []room{
 }
 
 // operator is what a reconciler may use of the module.
-var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat"}
+var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat", "controllers/metrics"}
 
 // kubernetes is what a room that speaks to the API server builds on.
 var kubernetes = []string{
@@ -116,6 +133,7 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 	"sigs.k8s.io/yaml",
 
 	// Libraries of a room, for its tests.
+	"github.com/evanphx/json-patch/v5",
 	"github.com/dunglas/httpsfv",
 	"github.com/go-jose/go-jose/v4",
 	"github.com/minio/crc64nvme",
@@ -127,10 +145,14 @@ var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
 // control plane have modules of their own.
 var strangers = []string{
 	"github.com/golangci",
+	"github.com/google/go-containerregistry",
+	"github.com/prometheus-operator",
+	"github.com/prometheus/prometheus",
 	"github.com/slipway-dev/slipway/bench",
 	"github.com/slipway-dev/slipway/hack",
 	"go.etcd.io/etcd/server/v3",
 	"golang.org/x/vuln",
+	"helm.sh/helm",
 	"k8s.io/code-generator",
 	"k8s.io/kubernetes",
 	"mvdan.cc/sh/v3",

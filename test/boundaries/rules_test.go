@@ -33,6 +33,7 @@ func TestRules(t *testing.T) {
 		{why: "nor do its tests", from: "controllers/uploadsession", imports: own("dataplane/session"), inTest: true},
 		{why: "a reconciler knows no other", from: "controllers/uploadsession", imports: own("controllers/uploadstore")},
 		{why: "the keys are nobody else's", from: "controllers/uploadstore", imports: own("controllers/keyring")},
+		{why: "a sidecar is described, not imported", from: "controllers/injection", imports: own("dataplane/session")},
 		{why: "the keys know no dataplane", from: "controllers/keyring", imports: own("dataplane/auth")},
 		{why: "admission is pure", from: "controllers/admission", imports: "sigs.k8s.io/controller-runtime/pkg/client"},
 		{why: "the API is types", from: "api/v1alpha1", imports: "k8s.io/client-go/kubernetes"},

@@ -31,7 +31,26 @@ type ControlPlane struct {
 }
 
 // Start brings up a control plane with the CRDs of config/crd/bases.
-func Start() (_ *ControlPlane, err error) {
+func Start() (*ControlPlane, error) {
+	return start(func(*envtest.APIServer) {}, crdFolder)
+}
+
+// StartEmpty brings up a control plane without CRDs, for who installs them.
+func StartEmpty() (*ControlPlane, error) {
+	return start(func(*envtest.APIServer) {})
+}
+
+// StartWithServiceAccounts brings up one that holds Pods to their
+// ServiceAccounts, which must exist, and mounts their tokens, as a cluster does.
+func StartWithServiceAccounts() (*ControlPlane, error) {
+	return start(func(s *envtest.APIServer) { s.Configure().Disable("disable-admission-plugins") }, crdFolder)
+}
+
+// crdFolder is where the module keeps its CRDs.
+const crdFolder = "config/crd/bases"
+
+// start brings up a control plane with the CRDs of folders of the module.
+func start(configure func(*envtest.APIServer), crds ...string) (_ *ControlPlane, err error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return nil, err
@@ -50,9 +69,12 @@ func Start() (_ *ControlPlane, err error) {
 		}
 	}()
 
+	for i, folder := range crds {
+		crds[i] = filepath.Join(root, folder)
+	}
 	env := &envtest.Environment{
 		BinaryAssetsDirectory:    assets,
-		CRDDirectoryPaths:        []string{filepath.Join(root, "config", "crd", "bases")},
+		CRDDirectoryPaths:        crds,
 		ErrorIfCRDPathMissing:    true,
 		ControlPlaneStartTimeout: startTimeout,
 		ControlPlaneStopTimeout:  startTimeout,
@@ -60,6 +82,7 @@ func Start() (_ *ControlPlane, err error) {
 	if err := enableAudit(env, dir); err != nil {
 		return nil, err
 	}
+	configure(env.ControlPlane.GetAPIServer())
 	config, err := env.Start()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane of %s: %w", assets, err), env.Stop())

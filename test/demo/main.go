@@ -18,18 +18,20 @@ func main() {
 	keep := flag.Bool("keep", false, "leave the processes running, and print what to play with")
 	file := flag.String("file", "", "the file to upload; the kube-apiserver binary where empty")
 	bin := flag.String("bin", "bin", "the folder with the manager and the dataplane")
+	successor := flag.String("successor", "", "the dataplane that takes over from the one that was killed; the same where empty")
 	flag.Parse()
-	if err := run(*keep, *file, *bin); err != nil {
+	options := story.Options{
+		Root: ".", Binaries: *bin, Successor: *successor, File: *file, Out: os.Stdout, Terminal: isTerminal(os.Stdout),
+	}
+	if err := run(*keep, options); err != nil {
 		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(keep bool, file, bin string) error {
+func run(keep bool, options story.Options) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	options := story.Options{Root: ".", Binaries: bin, File: file, Out: os.Stdout, Terminal: isTerminal(os.Stdout)}
-
 	tell, began := story.Tell, time.Now()
 	if keep {
 		tell = story.Run

@@ -6,8 +6,11 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -40,7 +43,7 @@ var _ = Describe("The manager", func() {
 		options.Controller.SkipNameValidation = ptr.To(true) // each spec has a manager of its own
 		mgr, err := ctrl.NewManager(operatorConfig, options)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(controllers.SetupWithManager(ctx, mgr, w.clock, w.namespace)).To(Succeed())
+		Expect(controllers.SetupWithManager(ctx, mgr, w.clock, w.namespace, dataplaneOptions, prometheus.NewRegistry())).To(Succeed())
 
 		running, stop := context.WithCancel(context.Background())
 		stopped := make(chan error)
@@ -88,15 +91,18 @@ var _ = Describe("The manager", func() {
 		w.heartbeat(ctx, replicaName, 1000)
 		becomes(ctx, next, v1alpha1.ReasonUploading)
 
-		By("telling how it ended, once")
-		var list eventsv1.EventList
-		Eventually(ctx, func() []eventsv1.Event {
+		By("telling how it ended, and of the other that it waited and then started, once each")
+		Eventually(ctx, func() []string {
+			var list eventsv1.EventList
 			Expect(user.List(ctx, &list, client.InNamespace(w.namespace))).To(Succeed())
-			return list.Items
-		}).Should(HaveLen(1))
-		Expect(list.Items[0].Reason).To(Equal(v1alpha1.ReasonPublished))
-		Expect(list.Items[0].Regarding.Name).To(Equal(s.Name))
-		Expect(list.Items[0].ReportingController).To(Equal(v1alpha1.OperatorFieldManager))
+			var told []string
+			for _, e := range list.Items {
+				Expect(e.ReportingController).To(Equal(v1alpha1.OperatorFieldManager))
+				told = append(told, e.Regarding.Name+" "+e.Reason)
+			}
+			return told
+		}).Should(ConsistOf(s.Name+" "+v1alpha1.ReasonPublished,
+			next.Name+" "+v1alpha1.ReasonInsufficientSpace, next.Name+" "+v1alpha1.ReasonAdmitted))
 
 		By("letting a deleted session go, and its object first where it has one to lose")
 		report(ctx, next, w.publication())
@@ -127,6 +133,36 @@ var _ = Describe("The manager", func() {
 		Expect(user.Delete(ctx, w.getStore(ctx))).To(Succeed())
 		Eventually(ctx, func() map[string][]byte { return secret().Data }).ShouldNot(HaveKey(storeName + ".key"))
 		Expect(secret().Data).To(HaveKey("data.key"))
+	})
+
+	It("runs a managed store in the one namespace that it looks after", func(ctx SpecContext) {
+		w.createStore(ctx, inManaged)
+		ready := func() string { return condition(w.getStore(ctx).Status.Conditions, v1alpha1.ConditionReady) }
+		Eventually(ctx, ready).Should(Equal("False ClaimNotFound"))
+		w.createClaim(ctx, corev1.ReadWriteOnce, corev1.ClaimBound)
+		Eventually(ctx, ready).Should(Equal("False DataplaneStarting"))
+		pod := w.podOf(ctx, 0)
+		Expect(user.Create(ctx, pod)).To(Succeed())
+		w.podStatus(ctx, pod, corev1.PodStatus{Conditions: []corev1.PodCondition{{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no node",
+		}}})
+		Eventually(ctx, ready).Should(Equal("False PodUnschedulable"))
+
+		By("noticing what somebody changes or removes")
+		for _, gone := range []client.Object{
+			&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: storeName}},
+			&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "slipway:" + w.namespace + ":" + storeName}},
+		} {
+			before := w.get(ctx, gone).GetUID()
+			Expect(user.Delete(ctx, gone)).To(Succeed())
+			Eventually(ctx, func(g Gomega) {
+				g.Expect(user.Get(ctx, client.ObjectKeyFromObject(gone), gone)).To(Succeed())
+				g.Expect(gone.GetUID()).NotTo(Equal(before))
+			}).Should(Succeed())
+		}
+		By("letting it go")
+		Expect(user.Delete(ctx, w.getStore(ctx))).To(Succeed())
+		Eventually(ctx, func() bool { return apierrors.IsNotFound(user.Get(ctx, w.key(storeName), &v1alpha1.UploadStore{})) }).Should(BeTrue())
 	})
 
 	It("hears that a replica is gone for good", func(ctx SpecContext) {

@@ -60,6 +60,8 @@ var _ = Describe("A quota", func() {
 		Expect(message(s[1].Status.Conditions, v1alpha1.ConditionAdmitted)).To(HavePrefix(
 			`Waits for activeSessions of UploadQuota "team": needs 1, 0 of 1 were free at `))
 		Expect(message(s[2].Status.Conditions, v1alpha1.ConditionAdmitted)).To(ContainSubstring("earlier sessions wait for it too"))
+		Expect(w.events).To(Receive(HavePrefix("Normal QuotaExceeded ")))
+		Expect(w.events).To(Receive(HavePrefix("Normal QuotaExceeded ")))
 		Expect(w.events).NotTo(Receive())
 
 		By("writing nothing for other numbers")

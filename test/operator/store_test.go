@@ -7,6 +7,7 @@ import (
 	. "github.com/onsi/gomega"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 )
@@ -31,7 +32,7 @@ var _ = Describe("A store", func() {
 		Expect(*store.Status.CapacityBytes).To(Equal(int64(2000)))
 		Expect(*store.Status.AvailableBytes).To(Equal(int64(1000)))
 		Expect(*store.Status.ReservedBytes).To(BeZero())
-		Expect(store.Status.Replicas).To(Equal([]v1alpha1.UploadStoreReplica{{Name: replicaName, Endpoint: endpoint}}))
+		Expect(store.Status.Replicas).To(Equal([]v1alpha1.UploadStoreReplica{{Name: replicaName, Endpoint: endpoint, ActiveSessions: ptr.To[int32](0)}}))
 
 		By("writing nothing for a heartbeat that says the same")
 		written := len(writesOf(ctx, operatorUser, w.namespace))

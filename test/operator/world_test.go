@@ -21,6 +21,8 @@ import (
 
 	applyv1alpha1 "github.com/slipway-dev/slipway/api/applyconfiguration/api/v1alpha1"
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/managed"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
 )
@@ -33,6 +35,9 @@ const (
 	leaseDuration = 10 * time.Second
 	leaseLife     = leaseDuration + 5*time.Second // what it counts, with the skew allowed
 )
+
+// dataplaneOptions are what Managed stores run with.
+var dataplaneOptions = managed.Options{Image: "slipway-dataplane:test", Role: managed.DefaultRole}
 
 // world is a namespace, a clock and the two reconcilers, stepped by hand.
 type world struct {
@@ -54,8 +59,8 @@ func newWorld(ctx context.Context) *world {
 	return &world{
 		namespace: namespace.Name,
 		clock:     clock,
-		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Clock: clock},
-		stores:    &uploadstore.Reconciler{Client: operator, Clock: clock},
+		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Clock: clock, Metrics: metrics.NewTransitions(nil)},
+		stores:    &uploadstore.Reconciler{Client: operator, Direct: operator, Recorder: recorder, Dataplane: dataplaneOptions, Clock: clock},
 		events:    recorder.Events,
 	}
 }

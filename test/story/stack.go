@@ -73,7 +73,7 @@ func startStack(ctx context.Context, root, bin string, say func(format string, a
 	if err := s.startManager(ctx, bin); err != nil {
 		return nil, err
 	}
-	store := filepath.Join(root, "config", "samples", "uploads_v1alpha1_uploadstore.yaml")
+	store := filepath.Join(root, "config", "samples", "sidecar", "store.yaml")
 	if out, err := s.kubectl(ctx, "apply", "--filename", store); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}

@@ -18,6 +18,8 @@ import (
 type Options struct {
 	// Root is the repository; Binaries the folder with the manager and the dataplane.
 	Root, Binaries string
+	// Successor is the dataplane that takes over from the one that was killed; empty is the same.
+	Successor string
 	// File is what is uploaded; empty is the kube-apiserver binary of the control plane.
 	File string
 	// ChunkSize of the session in bytes; 0 is 4 MiB.
@@ -125,10 +127,15 @@ func (t *teller) show(ctx context.Context, args ...string) (string, error) {
 	return out, err
 }
 
-// apply creates the samples as they are, and a session for the real file.
+// apply creates samples as they are, and a session for the real file. The
+// store is the one whose dataplane somebody else starts: no Pod runs here.
 func (t *teller) apply(ctx context.Context) error {
-	t.say("Applying config/samples: a store, and a first session that nobody uploads")
-	if _, err := t.show(ctx, "apply", "--kustomize", filepath.Join(t.Root, "config", "samples")); err != nil {
+	t.say("Applying samples: a store, a quota, and a first session that nobody uploads")
+	samples := filepath.Join(t.Root, "config", "samples")
+	if _, err := t.show(ctx, "apply",
+		"--filename", filepath.Join(samples, "sidecar", "store.yaml"),
+		"--filename", filepath.Join(samples, "uploads_v1alpha1_uploadquota.yaml"),
+		"--filename", filepath.Join(samples, "uploads_v1alpha1_uploadsession.yaml")); err != nil {
 		return err
 	}
 	if _, err := t.show(ctx, "wait", "--for=condition=Ready", "upst/"+storeName, "--timeout=30s"); err != nil {
@@ -201,6 +208,9 @@ func (t *teller) uploadAndCrash(ctx context.Context) error {
 		return fmt.Errorf("the dataplane was not killed half way: %w", errors.Join(err, killing))
 	}
 	t.say("Killed the dataplane with SIGKILL at %d acknowledged chunks; starting it again", len(acknowledged))
+	if t.Successor != "" {
+		t.dataplane.binary = t.Successor
+	}
 	if err := t.dataplane.start(ctx); err != nil {
 		return err
 	}

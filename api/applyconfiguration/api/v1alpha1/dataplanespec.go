@@ -13,8 +13,15 @@ import (
 //
 // DataplaneSpec is how the dataplane of a store runs.
 type DataplaneSpecApplyConfiguration struct {
-	// mode says who starts the dataplane. Sidecar: your Pods carry it.
+	// mode says who starts the dataplane. Managed: the operator runs a StatefulSet and a Service
+	// of the store's name. Sidecar: your Pods carry it. Immutable.
 	Mode *apiv1alpha1.DataplaneMode `json:"mode,omitempty"`
+	// replicas is how many Pods the operator runs, from 1 to 64; for mode Managed. More than one
+	// share the volume, so its claim must be ReadWriteMany: while it is not, one is run. Fewer than
+	// before takes effect once no active session is left on those that go. Default 1.
+	Replicas *int32 `json:"replicas,omitempty"`
+	// pod is how these Pods differ from the default; for mode Managed.
+	Pod *DataplanePodApplyConfiguration `json:"pod,omitempty"`
 	// certificate is what else the dataplane's certificate is for. By default it is for the names
 	// of the store's Service and Pods, for localhost, 127.0.0.1 and ::1.
 	Certificate *CertificateSpecApplyConfiguration `json:"certificate,omitempty"`
@@ -31,6 +38,22 @@ func DataplaneSpec() *DataplaneSpecApplyConfiguration {
 // If called multiple times, the Mode field is set to the value of the last call.
 func (b *DataplaneSpecApplyConfiguration) WithMode(value apiv1alpha1.DataplaneMode) *DataplaneSpecApplyConfiguration {
 	b.Mode = &value
+	return b
+}
+
+// WithReplicas sets the Replicas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Replicas field is set to the value of the last call.
+func (b *DataplaneSpecApplyConfiguration) WithReplicas(value int32) *DataplaneSpecApplyConfiguration {
+	b.Replicas = &value
+	return b
+}
+
+// WithPod sets the Pod field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Pod field is set to the value of the last call.
+func (b *DataplaneSpecApplyConfiguration) WithPod(value *DataplanePodApplyConfiguration) *DataplaneSpecApplyConfiguration {
+	b.Pod = value
 	return b
 }
 

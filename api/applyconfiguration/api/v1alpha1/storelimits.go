@@ -18,6 +18,10 @@ type StoreLimitsApplyConfiguration struct {
 	// the room for what the filesystem and the sessions' own records take beside the objects.
 	// Default 64 MiB.
 	MinFreeBytes *int64 `json:"minFreeBytes,omitempty"`
+	// maxConcurrentChunks is how many chunks one replica receives at once, from 1 to 4096; memory
+	// grows with it. For mode Managed: a sidecar is told by its flag --max-concurrent-chunks.
+	// Default as that flag says, 64.
+	MaxConcurrentChunks *int32 `json:"maxConcurrentChunks,omitempty"`
 	// maxIdleTimeoutSeconds is the longest idle timeout in seconds, from 10 seconds to 30 days. A
 	// session that asks for more, also later, gets this much. What holds at its admission holds
 	// for a session to its end. Without it a session gets what it asks for.
@@ -55,6 +59,14 @@ func (b *StoreLimitsApplyConfiguration) WithMaxChunkBytes(value int64) *StoreLim
 // If called multiple times, the MinFreeBytes field is set to the value of the last call.
 func (b *StoreLimitsApplyConfiguration) WithMinFreeBytes(value int64) *StoreLimitsApplyConfiguration {
 	b.MinFreeBytes = &value
+	return b
+}
+
+// WithMaxConcurrentChunks sets the MaxConcurrentChunks field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxConcurrentChunks field is set to the value of the last call.
+func (b *StoreLimitsApplyConfiguration) WithMaxConcurrentChunks(value int32) *StoreLimitsApplyConfiguration {
+	b.MaxConcurrentChunks = &value
 	return b
 }
 

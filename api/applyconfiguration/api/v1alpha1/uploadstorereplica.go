@@ -13,6 +13,8 @@ type UploadStoreReplicaApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// endpoint is the base URL of the replica.
 	Endpoint *string `json:"endpoint,omitempty"`
+	// activeSessions is how many sessions that have not ended are pinned to the replica.
+	ActiveSessions *int32 `json:"activeSessions,omitempty"`
 }
 
 // UploadStoreReplicaApplyConfiguration constructs a declarative configuration of the UploadStoreReplica type for use with
@@ -34,5 +36,13 @@ func (b *UploadStoreReplicaApplyConfiguration) WithName(value string) *UploadSto
 // If called multiple times, the Endpoint field is set to the value of the last call.
 func (b *UploadStoreReplicaApplyConfiguration) WithEndpoint(value string) *UploadStoreReplicaApplyConfiguration {
 	b.Endpoint = &value
+	return b
+}
+
+// WithActiveSessions sets the ActiveSessions field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ActiveSessions field is set to the value of the last call.
+func (b *UploadStoreReplicaApplyConfiguration) WithActiveSessions(value int32) *UploadStoreReplicaApplyConfiguration {
+	b.ActiveSessions = &value
 	return b
 }

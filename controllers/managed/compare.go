@@ -1,0 +1,98 @@
+package managed
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
+// stamp writes the digest of an object into its annotations. By it a field
+// that is no longer asked for is noticed, which comparing what is asked for with
+// what is there does not show.
+func stamp(o client.Object) {
+	encoded, err := json.Marshal(content(o)) // with sorted keys
+	if err != nil {
+		panic(fmt.Sprintf("marshal %T: %v", o, err))
+	}
+	sum := sha256.Sum256(encoded)
+	o.SetAnnotations(map[string]string{v1alpha1.AppliedAnnotation: hex.EncodeToString(sum[:16])})
+}
+
+// Same reports whether an object is as it should be, in all that is asked for.
+// Fields that others have added are theirs.
+func Same(desired, observed client.Object) bool {
+	want, have := content(desired), content(observed)
+	for _, other := range []string{"apiVersion", "kind", "metadata", "status"} {
+		delete(want, other)
+	}
+	return holds(have, want) && holdsAll(observed.GetLabels(), desired.GetLabels()) && holdsAll(observed.GetAnnotations(), desired.GetAnnotations())
+}
+
+// holds reports whether a value has all that is wanted of it. Lists are wanted as they are: one
+// more argument, or one more rule of who is let in, is not what was asked for.
+func holds(have, want any) bool {
+	switch w := want.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		h, ok := have.(map[string]any)
+		if !ok {
+			return len(w) == 0
+		}
+		for k := range w {
+			if !holds(h[k], w[k]) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		h, ok := have.([]any)
+		return ok && slices.EqualFunc(h, w, holds)
+	default:
+		return have == want
+	}
+}
+
+func holdsAll(have, want map[string]string) bool {
+	for k, v := range want {
+		if have[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// Owns reports whether an object is the store's own, and not one that only has
+// its name. What is not in a namespace has no owner, and its name says whose it is.
+func Owns(store *v1alpha1.UploadStore, observed client.Object) bool {
+	if observed.GetLabels()[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByOperator {
+		return false
+	}
+	return observed.GetNamespace() == "" || metav1.IsControlledBy(observed, store)
+}
+
+// Configuration returns an object for server-side apply, with nothing but what is asked for.
+func Configuration(o client.Object) runtime.ApplyConfiguration {
+	asked := content(o)
+	delete(asked, "status") // another subresource's
+	return client.ApplyConfigurationFromUnstructured(&unstructured.Unstructured{Object: asked})
+}
+
+// content is an object as JSON has it. Only a value that is no JSON fails, and
+// there is none in Kubernetes' own types.
+func content(o client.Object) map[string]any {
+	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		panic(fmt.Sprintf("convert %T: %v", o, err))
+	}
+	return m
+}

@@ -1,0 +1,87 @@
+package uploadstore
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/managed"
+)
+
+// The objects of a Managed store. Nothing of them is deleted but what Kubernetes
+// does not remove with the store. Roles are bound, and none is made: the operator
+// can grant what these two say and no more.
+// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterrolebindings,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=slipway-dataplane-role;"system:auth-delegator",verbs=bind
+// +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores/finalizers,verbs=update
+// +kubebuilder:rbac:groups="",resources=pods;persistentvolumeclaims,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=events,verbs=list
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// applyRun does what was planned with what a Managed store consists of, and
+// reports whether the store is gone then. What the API server refuses is noted in the observation.
+func (r *Reconciler) applyRun(ctx context.Context, o *observation, p runPlan) (gone bool, err error) {
+	if p.release {
+		return true, r.release(ctx, o.store)
+	}
+	if p.addFinalizer {
+		desired := configuration(o.store).WithFinalizers(v1alpha1.StoreFinalizer)
+		if err := r.Client.Apply(ctx, desired, client.FieldOwner(v1alpha1.OperatorFieldManager), client.ForceOwnership); err != nil {
+			return false, fmt.Errorf("add the finalizer: %w", err)
+		}
+		o.store.ResourceVersion = *desired.ResourceVersion
+	}
+	for _, desired := range p.apply {
+		err := r.applyObject(ctx, desired)
+		switch {
+		case err == nil:
+		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+			return false, nil // what is gone stays gone
+		case apierrors.IsInvalid(err), apierrors.IsForbidden(err), apierrors.IsBadRequest(err):
+			o.run.refusal = err.Error()
+			return false, nil
+		default:
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func (r *Reconciler) applyObject(ctx context.Context, desired client.Object) error {
+	err := r.Direct.Apply(ctx, managed.Configuration(desired), client.FieldOwner(v1alpha1.OperatorFieldManager), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("apply %s %s: %w", desired.GetObjectKind().GroupVersionKind().Kind, desired.GetName(), err)
+	}
+	return nil
+}
+
+// release removes what Kubernetes does not remove with the store, and lets the
+// store go. The finalizer is patched away instead of applied: an apply would
+// leave one that somebody else owns too, such as a restored backup, for ever.
+func (r *Reconciler) release(ctx context.Context, store *v1alpha1.UploadStore) error {
+	binding := managed.ClusterRoleBinding(store)
+	if err := r.Direct.Get(ctx, client.ObjectKeyFromObject(binding), binding); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("get the store's ClusterRoleBinding: %w", err)
+	} else if err == nil && managed.Owns(store, binding) {
+		observed := client.Preconditions{UID: &binding.UID}
+		if err := r.Direct.Delete(ctx, binding, observed); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("delete the store's ClusterRoleBinding: %w", err)
+		}
+	}
+	observed := client.MergeFromWithOptions(store.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	controllerutil.RemoveFinalizer(store, v1alpha1.StoreFinalizer)
+	if err := r.Client.Patch(ctx, store, observed, client.FieldOwner(v1alpha1.OperatorFieldManager)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("remove the finalizer: %w", err)
+	}
+	return nil
+}

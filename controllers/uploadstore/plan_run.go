@@ -1,0 +1,88 @@
+package uploadstore
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/controllers/managed"
+)
+
+// maxOrdinals is how many replicas a store can ask for.
+const maxOrdinals = 64
+
+// runPlan is what a reconcile does to what a Managed store consists of, in this order.
+type runPlan struct {
+	// addFinalizer comes before the first object that nothing else removes.
+	addFinalizer bool
+	// apply are the objects that are not as they should be.
+	apply []client.Object
+	// release removes what is outside the store's namespace, and then the finalizer.
+	release bool
+}
+
+func planRun(o observation) runPlan {
+	finalized := controllerutil.ContainsFinalizer(o.store, v1alpha1.StoreFinalizer)
+	if !o.store.DeletionTimestamp.IsZero() && active(o.sessions) == 0 {
+		return runPlan{release: finalized}
+	}
+	if !o.store.DeletionTimestamp.IsZero() && !finalized {
+		return runPlan{} // it goes as soon as others let it
+	}
+	p := runPlan{addFinalizer: !finalized}
+	if objectInTheWay(o) == nil {
+		p.apply = amiss(o)
+	}
+	return p
+}
+
+// amiss are the objects that are not there, or not as they should be.
+func amiss(o observation) []client.Object {
+	var list []client.Object
+	for _, desired := range managed.Objects(o.store, replicasToRun(o), o.run.options) {
+		observed := o.run.objects[keyOf(desired, desired.GetObjectKind().GroupVersionKind())]
+		if observed == nil || !managed.Same(desired, observed) {
+			list = append(list, desired)
+		}
+	}
+	return list
+}
+
+// replicasToRun is how many replicas run: those that the spec asks for, and the
+// ones above them as long as a session needs one. If one was admitted there just
+// when its replica went, the replica comes back for it. Several share a volume
+// only where its claim says that they may; where it is not known yet, no more are
+// run than do already.
+func replicasToRun(o observation) int32 {
+	wanted := max(admission.Replicas(o.store), occupied(o))
+	switch {
+	case wanted == 1:
+		return 1
+	case o.run.claim == nil && o.run.set != nil:
+		return min(wanted, max(1, *o.run.set.Spec.Replicas))
+	case !isShared(o.run.claim):
+		return 1
+	}
+	return wanted
+}
+
+// isShared reports whether Pods on several nodes may use a claim at once.
+func isShared(claim *corev1.PersistentVolumeClaim) bool {
+	return claim != nil && slices.Contains(claim.Spec.AccessModes, corev1.ReadWriteMany)
+}
+
+// occupied is how many replicas there must be for each session that needs its own to have it.
+func occupied(o observation) int32 {
+	var n int32
+	for i := range o.sessions {
+		s := &o.sessions[i]
+		if ordinal, ok := admission.Ordinal(o.store.Name, s.Status.Admission.Replica); ok && ordinal < maxOrdinals && admission.Occupies(s) {
+			n = max(n, ordinal+1)
+		}
+	}
+	return n
+}

@@ -1,0 +1,228 @@
+package install
+
+import (
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// template renders the chart as a release in the namespace that the manifest has.
+func template(t *testing.T, args ...string) []*unstructured.Unstructured {
+	t.Helper()
+	return objects(t, must(t)(helm(t, append([]string{"template", "slipway", chart, "--namespace=" + namespace}, args...)...)))
+}
+
+// valueSets are the files of values that the chart is tried with.
+func valueSets(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(repository, chart, "ci", "*-values.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no value sets: %v", err)
+	}
+	for i, file := range files {
+		files[i] = filepath.Join(chart, "ci", filepath.Base(file))
+	}
+	return files
+}
+
+func TestChartLints(t *testing.T) {
+	args := []string{"lint", "--strict", chart}
+	must(t)(helm(t, args...))
+	for _, file := range valueSets(t) {
+		must(t)(helm(t, append(args, "--values="+file)...))
+	}
+}
+
+// With the values as they are the chart is the manifest, object by object.
+func TestChartIsTheManifest(t *testing.T) {
+	got, want := namesOf(template(t)), namesOf(objects(t, readFile(t, manifest)))
+	delete(want, "/v1, Kind=Namespace /"+namespace) // Helm's own to create
+	if extra, missing := difference(got, want), difference(want, got); len(extra)+len(missing) > 0 {
+		t.Fatalf("the chart has %q more and lacks %q", extra, missing)
+	}
+	for name, object := range got {
+		labels := object.GetLabels()
+		if labels["app.kubernetes.io/managed-by"] != "Helm" || labels["app.kubernetes.io/instance"] != "slipway" {
+			t.Errorf("%s has labels %v", name, labels)
+		}
+		for _, of := range []*unstructured.Unstructured{object, want[name]} {
+			unstructured.RemoveNestedField(of.Object, "metadata", "labels")
+			unstructured.RemoveNestedField(of.Object, "metadata", "annotations", "helm.sh/resource-policy")
+		}
+		if d := cmp.Diff(want[name].Object, object.Object); d != "" {
+			t.Errorf("%s: manifest - chart +\n%s", name, d)
+		}
+	}
+}
+
+// difference is the names that are in a and not in b.
+func difference(a, b map[string]*unstructured.Unstructured) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(a)), func(name string) bool { return b[name] != nil })
+}
+
+// Another namespace is the release's everywhere, and the manifest's nowhere.
+func TestChartIsOfTheReleasesNamespace(t *testing.T) {
+	out := must(t)(helm(t, "template", "slipway", chart, "--namespace=elsewhere", "--set=networkPolicy.enabled=true"))
+	if strings.Contains(out, namespace) {
+		t.Errorf("%s is in\n%s", namespace, out)
+	}
+	for _, object := range objects(t, out) {
+		if in := object.GetNamespace(); in != "" && in != "elsewhere" {
+			t.Errorf("%s is in %s", identity(object), in)
+		}
+	}
+}
+
+// Every value does what the README says.
+func TestChartValues(t *testing.T) {
+	all := template(t, "--values="+filepath.Join(chart, "ci/everything-values.yaml"))
+	named := namesOf(all)
+	var deployment appsv1.Deployment
+	manager := named["apps/v1, Kind=Deployment "+namespace+"/slipway-manager"]
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(manager.Object, &deployment); err != nil {
+		t.Fatal(err)
+	}
+	pod, container := deployment.Spec.Template, deployment.Spec.Template.Spec.Containers[0]
+	for what, pair := range map[string][2]any{
+		"replicas":        {*deployment.Spec.Replicas, int32(3)},
+		"image":           {container.Image, "mirror/slipway-manager:v9.9.9"},
+		"pull policy":     {string(container.ImagePullPolicy), "Always"},
+		"pull secret":     {pod.Spec.ImagePullSecrets[0].Name, "mirror"},
+		"requests":        {container.Resources.Requests.Cpu().String(), "50m"},
+		"other requests":  {container.Resources.Requests.Memory().String(), "64Mi"},
+		"limits":          {container.Resources.Limits.Memory().String(), "1Gi"},
+		"node selector":   {pod.Spec.NodeSelector["kubernetes.io/arch"], "amd64"},
+		"tolerations":     {string(pod.Spec.Tolerations[0].Operator), "Exists"},
+		"affinity":        {pod.Spec.Affinity.NodeAffinity != nil, true},
+		"priority":        {pod.Spec.PriorityClassName, "system-cluster-critical"},
+		"pod annotation":  {pod.Annotations["example.com/team"], "storage"},
+		"own annotation":  {pod.Annotations["kubectl.kubernetes.io/default-container"], "manager"},
+		"pod label":       {pod.Labels["example.com/team"], "storage"},
+		"own label":       {pod.Labels["app.kubernetes.io/component"], "manager"},
+		"environment":     {container.Env[len(container.Env)-1].Name, "GOMAXPROCS"},
+		"watch namespace": {slices.Contains(container.Args, "--namespace=ml"), true},
+		"log level":       {slices.Contains(container.Args, "--log-level=DEBUG"), true},
+		"extra argument":  {container.Args[len(container.Args)-1], "--metrics-bind-address=0"},
+		"own argument":    {container.Args[0], "--leader-elect"},
+		"network policy":  {named["networking.k8s.io/v1, Kind=NetworkPolicy "+namespace+"/slipway-manager"] != nil, true},
+		"label":           {manager.GetLabels()["example.com/team"], "storage"},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s: %v, want %v", what, pair[0], pair[1])
+		}
+	}
+	for _, arg := range container.Args {
+		image, found := strings.CutPrefix(arg, "--dataplane-image=")
+		if found && !strings.HasPrefix(image, "mirror/slipway-dataplane@sha256:") {
+			t.Errorf("the dataplane's image is %s", image)
+		}
+	}
+	for name, object := range named {
+		if _, kept := object.GetAnnotations()["helm.sh/resource-policy"]; kept {
+			t.Errorf("%s is kept although crd.keep is false", name)
+		}
+		if object.GetNamespace() == "default" {
+			t.Errorf("%s is an example and is installed", name)
+		}
+	}
+}
+
+// What is of no use is left out.
+func TestChartParts(t *testing.T) {
+	kinds := func(args ...string) map[string]int {
+		counts := map[string]int{}
+		for _, object := range template(t, args...) {
+			counts[object.GetKind()]++
+		}
+		return counts
+	}
+	const crd, mutating, validating = "CustomResourceDefinition", "MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"
+	for _, test := range []struct {
+		args []string
+		want [3]bool // CRDs, the mutating policy, the validating one
+	}{
+		{nil, [3]bool{true, true, true}},
+		{[]string{"--set=crd.enabled=false"}, [3]bool{false, true, true}},
+		{[]string{"--set=policy.enabled=false"}, [3]bool{true, false, false}},
+		{[]string{"--set=policy.mutating=never"}, [3]bool{true, false, true}},
+		{[]string{"--api-versions=v1/Pod"}, [3]bool{true, false, true}}, // a cluster that has them off
+		{[]string{"--kube-version=1.35.0"}, [3]bool{true, false, true}},
+		{[]string{"--kube-version=1.35.0", "--set=policy.mutating=always"}, [3]bool{true, true, true}},
+	} {
+		has := kinds(test.args...)
+		if got := [3]bool{has[crd] > 0, has[mutating] > 0, has[validating] > 0}; got != test.want {
+			t.Errorf("%q: CRDs, mutating, validating: %v, want %v", test.args, got, test.want)
+		}
+	}
+}
+
+// The schema refuses what would not work, and says which value it is.
+func TestChartRefusesBadValues(t *testing.T) {
+	for _, test := range []struct{ set, says string }{
+		{"managr.replicas=2", "managr"},
+		{"manager.replica=2", "replica"},
+		{"manager.replicas=-1", "replicas"},
+		{"manager.replicas=two", "replicas"},
+		{"manager.image.tag=a:b", "tag"},
+		{"manager.image.digest=9f86", "digest"},
+		{"manager.image.repository=", "repository"},
+		{"manager.image.pullPolicy=Sometimes", "pullPolicy"},
+		{"manager.logLevel=LOUD", "logLevel"},
+		{"manager.watchNamespace=Not_A_Name", "watchNamespace"},
+		{"manager.extraArgs={leader-elect}", "extraArgs"},
+		{"dataplane.image.pullPolicy=Always", "pullPolicy"},
+		{"crd.keep=perhaps", "keep"},
+		{"policy.mutating=yes", "mutating"},
+	} {
+		_, err := helm(t, "template", "slipway", chart, "--set="+test.set)
+		if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "schema") {
+			t.Errorf("%s: %v, want the schema's refusal of %s", test.set, err, test.says)
+		}
+	}
+	if _, err := helm(t, "template", "slipway", chart, "--kube-version=1.34.0"); err == nil {
+		t.Error("Kubernetes 1.34 is taken, which is not supported")
+	}
+}
+
+// A real API server takes what the chart makes of each set of values, and a
+// release comes, changes, goes and comes back without losing a session.
+func TestChartInstalls(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.must("create", "namespace", namespace)
+	for _, file := range valueSets(t) {
+		rendered := must(t)(helm(t, "template", "slipway", chart, "--namespace="+namespace, "--values="+file))
+		if out, err := c.kubectl(rendered, "apply", "--server-side", "--dry-run=server", "--filename=-"); err != nil {
+			t.Errorf("%s: %v\n%s", file, err, out)
+		}
+	}
+
+	release := []string{"slipway", chart, "--namespace=" + namespace}
+	c.helm(append([]string{"install"}, release...)...)
+	c.must("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+	c.ownerIsStamped()
+	c.must("apply", "--kustomize=config/samples")
+	before := c.must("get", "uploadsessions", "--output=name")
+
+	c.helm(append([]string{"upgrade", "--set=manager.replicas=3"}, release...)...)
+	if replicas := c.must("get", "deployment/slipway-manager", "--namespace="+namespace, "--output=jsonpath={.spec.replicas}"); replicas != "3" {
+		t.Errorf("%s replicas after the upgrade", replicas)
+	}
+	c.helm("uninstall", "slipway", "--namespace="+namespace)
+	for _, object := range template(t) {
+		if there := c.exists(object); there != (object.GetKind() == "CustomResourceDefinition") {
+			t.Errorf("after uninstall, %s is there: %v", identity(object), there)
+		}
+	}
+	c.helm(append([]string{"install"}, release...)...)
+	if after := c.must("get", "uploadsessions", "--output=name"); after != before {
+		t.Errorf("sessions are %q, were %q", after, before)
+	}
+}
