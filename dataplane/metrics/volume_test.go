@@ -79,7 +79,7 @@ func TestFailuresOfTheVolumeAreCounted(t *testing.T) {
 // A sink that is measured keeps the promises of one that is not.
 func TestAMeasuredSinkIsASink(t *testing.T) {
 	sinktest.Run(t, func(dir string) (sinktest.Volume, error) {
-		sink, err := file.Open(dir)
+		sink, err := file.Open(dir, file.Options{Replica: "models-0"})
 		if err != nil {
 			return sinktest.Volume{}, err
 		}
