@@ -84,7 +84,7 @@ func TestAMeasuredSinkIsASink(t *testing.T) {
 			return sinktest.Volume{}, err
 		}
 		staging := func(id session.ID, name string) string {
-			return filepath.Join(dir, session.ReservedElement, string(id), name)
+			return filepath.Join(dir, session.ReservedElement, "models-0.replica", string(id), name)
 		}
 		return sinktest.Volume{
 			Sink: metrics.NewVolume(nil).Measure(sink), Close: sink.Close, Crash: sink.Close,
