@@ -195,7 +195,7 @@ func TestDeleteFreesEvenWhatCanNotBeRead(t *testing.T) {
 	w := newWorld(t)
 	s := w.admit(w.create("damaged", withFinalizer))
 	w.Expect(w.admin.Delete(t.Context(), s)).To(Succeed())
-	damaged := filepath.Join(w.volume, session.ReservedElement, string(s.UID))
+	damaged := filepath.Join(w.volume, session.ReservedElement, replica+".replica", string(s.UID))
 	w.Expect(os.MkdirAll(damaged, 0o700)).To(Succeed())
 	w.Expect(os.WriteFile(filepath.Join(damaged, "record"), []byte("{"), 0o600)).To(Succeed())
 	w.damaged = true

@@ -201,6 +201,7 @@ func TestABodyThatEndsEarlyIsTheClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer response.Body.Close()
 	b, _ := io.ReadAll(response.Body) // the status says enough
 	if response.StatusCode != http.StatusRequestTimeout {
 		t.Errorf("%d: %s", response.StatusCode, b)

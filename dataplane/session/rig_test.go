@@ -141,7 +141,7 @@ func (r *rig) expectFreed(id session.ID) {
 // recordFile is where the volume keeps the record of a session.
 func (r *rig) recordFile(id session.ID) string {
 	r.tb.Helper()
-	found, err := filepath.Glob(filepath.Join(r.root, session.ReservedElement, string(id), "record"))
+	found, err := filepath.Glob(filepath.Join(r.root, session.ReservedElement, "models-0.replica", string(id), "record"))
 	if err != nil || len(found) != 1 {
 		r.tb.Fatalf("one record of %s expected: %v, %v", id, found, err)
 	}

@@ -97,7 +97,8 @@ func TestAReplicaWaitsForASweep(t *testing.T) {
 		if d.ID != "a" {
 			return false, nil
 		}
-		if asked++; asked == 2 { // the sweep has the lock now
+		asked++
+		if asked == 2 { // the sweep has the lock now
 			go func() {
 				sink, err := file.Open(dir, other)
 				if err != nil {

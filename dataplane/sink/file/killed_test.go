@@ -35,7 +35,7 @@ func publishOne(sink *file.Sink, n int, content byte) error {
 	for index := range 2 {
 		err = errors.Join(err, s.Commit(background, index, int64(50*index), session.Slot{Length: 50}))
 	}
-	if err = errors.Join(err, s.Close()); err != nil {
+	if err := errors.Join(err, s.Close()); err != nil {
 		return err
 	}
 	for _, key := range contendedKeys {
