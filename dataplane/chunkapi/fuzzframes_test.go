@@ -43,7 +43,7 @@ func FuzzFrames(f *testing.F) {
 	add(func(p *peer) { p.must(p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})) })
 	add(func(p *peer) { p.must(p.WriteGoAway(9, http2.ErrCodeNo, nil)) })
 	add(func(p *peer) { p.must(p.WriteRawFrame(http2.FrameContinuation, 0, 7, []byte("x"))) })
-	config := w.client.Transport.(*http.Transport).TLSClientConfig.Clone()
+	config := w.transport().TLSClientConfig.Clone()
 	config.NextProtos = []string{"h2"}
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		if bytes.Contains(sent, []byte("DELETE")) || len(sent) > 64<<10 {

@@ -28,7 +28,7 @@ type peer struct {
 // dialHTTP2 is a connection over which both sides have said how they want it.
 func (w *world) dialHTTP2(t testing.TB) *peer {
 	t.Helper()
-	config := w.client.Transport.(*http.Transport).TLSClientConfig.Clone()
+	config := w.transport().TLSClientConfig.Clone()
 	config.NextProtos = []string{"h2"}
 	c, err := tls.Dial("tcp", w.addr, config)
 	if err != nil {

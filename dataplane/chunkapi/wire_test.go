@@ -49,10 +49,20 @@ type wire interface {
 	wantClosed()
 }
 
+// transport is the client's own, by which it speaks the protocol of the world.
+func (w *world) transport() *http.Transport {
+	w.t.Helper()
+	transport, ok := w.client.Transport.(*http.Transport)
+	if !ok {
+		w.t.Fatalf("the client has a %T", w.client.Transport)
+	}
+	return transport
+}
+
 // open is a wire of the protocol that the world speaks.
 func (w *world) open() wire {
 	w.t.Helper()
-	if w.client.Transport.(*http.Transport).Protocols == nil {
+	if w.transport().Protocols == nil {
 		return w.dial()
 	}
 	return &stream{w: w}
@@ -89,7 +99,7 @@ func (s *stream) send(method, path string, length int, data []byte, headers ...s
 		r.Header.Add(headers[i], headers[i+1])
 	}
 	go func() {
-		resp, err := s.w.client.Do(r)
+		resp, err := s.w.client.Do(r) //nolint:bodyclose // it is closed below, where there is one
 		var got []byte
 		if err == nil {
 			got, err = io.ReadAll(resp.Body)

@@ -97,32 +97,39 @@ type measuredSink struct {
 	volume *Volume
 }
 
+// Create measures until the session's directory is durable.
 func (s *measuredSink) Create(ctx context.Context, r session.Record) error {
 	return s.volume.create.since(time.Now(), s.Sink.Create(ctx, r))
 }
 
+// SaveRecord measures until the record is durable.
 func (s *measuredSink) SaveRecord(ctx context.Context, r session.Record) error {
 	return s.volume.save.since(time.Now(), s.Sink.SaveRecord(ctx, r))
 }
 
+// Free measures until the staged bytes are freed.
 func (s *measuredSink) Free(ctx context.Context, id session.ID) error {
 	return s.volume.free.since(time.Now(), s.Sink.Free(ctx, id))
 }
 
+// Remove measures until nothing of the session is left.
 func (s *measuredSink) Remove(ctx context.Context, id session.ID) error {
 	return s.volume.remove.since(time.Now(), s.Sink.Remove(ctx, id))
 }
 
+// Publish measures until the object is visible, durably.
 func (s *measuredSink) Publish(ctx context.Context, id session.ID, name string, replace bool, attributes map[string]string) error {
 	return s.volume.publish.since(time.Now(), s.Sink.Publish(ctx, id, name, replace, attributes))
 }
 
+// Withdraw measures until the object is gone, durably.
 func (s *measuredSink) Withdraw(ctx context.Context, name, identity string) (bool, error) {
 	began := time.Now()
 	did, err := s.Sink.Withdraw(ctx, name, identity)
 	return did, s.volume.withdraw.since(began, err)
 }
 
+// Open returns a session's bytes, whose commits are measured.
 func (s *measuredSink) Open(ctx context.Context, id session.ID) (session.Staged, error) {
 	staged, err := s.Sink.Open(ctx, id)
 	if err != nil {
@@ -151,6 +158,7 @@ type measuredStaged struct {
 	commit *operation
 }
 
+// Commit measures until the chunk and its slot are durable.
 func (s *measuredStaged) Commit(ctx context.Context, index int, offset int64, slot session.Slot) error {
 	return s.commit.since(time.Now(), s.Staged.Commit(ctx, index, offset, slot))
 }

@@ -82,7 +82,7 @@ func TestChartIsOfTheReleasesNamespace(t *testing.T) {
 
 // Every value does what the README says.
 func TestChartValues(t *testing.T) {
-	all := template(t, "--values="+filepath.Join(chart, "ci/everything-values.yaml"))
+	all := template(t, "--values="+filepath.Join(chart, "ci", "everything-values.yaml"))
 	named := namesOf(all)
 	var deployment appsv1.Deployment
 	manager := named["apps/v1, Kind=Deployment "+namespace+"/slipway-manager"]

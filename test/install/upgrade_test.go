@@ -1,6 +1,7 @@
 package install
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,9 +26,9 @@ func TestStoredObjectsStayValid(t *testing.T) {
 	must(t)(run(t, nil, "tar", "-xf", old, "-C", dir))
 
 	c := newCluster(t)
-	c.must("apply", "--server-side", "--kustomize="+filepath.Join(dir, "config/crd"))
+	c.must("apply", "--server-side", "--kustomize="+filepath.Join(dir, "config", "crd"))
 	c.must("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-	samples := "--kustomize=" + filepath.Join(dir, "config/samples")
+	samples := "--kustomize=" + filepath.Join(dir, "config", "samples")
 	c.must("apply", samples)
 	before := c.stored()
 	if len(before) == 0 {
@@ -71,8 +72,11 @@ func (c *cluster) stored() map[string]map[string]any {
 	stored := map[string]map[string]any{}
 	list := objects(c.T, c.must("get", "uploadsessions,uploadstores,uploadquotas", "--output=yaml"))[0]
 	err := list.EachListItem(func(item runtime.Object) error {
-		object := item.(*unstructured.Unstructured)
-		delete(object.Object["metadata"].(map[string]any), "managedFields")
+		object, ok := item.(*unstructured.Unstructured)
+		if !ok {
+			return fmt.Errorf("an item is a %T", item)
+		}
+		unstructured.RemoveNestedField(object.Object, "metadata", "managedFields")
 		stored[identity(object)] = object.Object
 		return nil
 	})

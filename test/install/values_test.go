@@ -36,7 +36,8 @@ func TestChartValuesAreDocumented(t *testing.T) {
 	var documented []string
 	for line := range strings.Lines(readFile(t, chart+"/README.md")) {
 		if name, found := strings.CutPrefix(line, "| `"); found {
-			documented = append(documented, name[:strings.Index(name, "`")])
+			name, _, _ = strings.Cut(name, "`")
+			documented = append(documented, name)
 		}
 	}
 	slices.Sort(documented)
