@@ -1,6 +1,7 @@
 package install
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -80,15 +81,25 @@ func TestChartIsOfTheReleasesNamespace(t *testing.T) {
 	}
 }
 
+// managerOf is the manager among rendered objects.
+func managerOf(t *testing.T, named map[string]*unstructured.Unstructured) *appsv1.Deployment {
+	t.Helper()
+	manager := named["apps/v1, Kind=Deployment "+namespace+"/slipway-manager"]
+	if manager == nil {
+		t.Fatal("there is no manager")
+	}
+	var deployment appsv1.Deployment
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(manager.Object, &deployment); err != nil {
+		t.Fatal(err)
+	}
+	return &deployment
+}
+
 // Every value does what the README says.
 func TestChartValues(t *testing.T) {
 	all := template(t, "--values="+filepath.Join(chart, "ci", "everything-values.yaml"))
 	named := namesOf(all)
-	var deployment appsv1.Deployment
-	manager := named["apps/v1, Kind=Deployment "+namespace+"/slipway-manager"]
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(manager.Object, &deployment); err != nil {
-		t.Fatal(err)
-	}
+	deployment := managerOf(t, named)
 	pod, container := deployment.Spec.Template, deployment.Spec.Template.Spec.Containers[0]
 	for what, pair := range map[string][2]any{
 		"replicas":        {*deployment.Spec.Replicas, int32(3)},
@@ -112,7 +123,7 @@ func TestChartValues(t *testing.T) {
 		"extra argument":  {container.Args[len(container.Args)-1], "--metrics-bind-address=0"},
 		"own argument":    {container.Args[0], "--leader-elect"},
 		"network policy":  {named["networking.k8s.io/v1, Kind=NetworkPolicy "+namespace+"/slipway-manager"] != nil, true},
-		"label":           {manager.GetLabels()["example.com/team"], "storage"},
+		"label":           {deployment.Labels["example.com/team"], "storage"},
 	} {
 		if pair[0] != pair[1] {
 			t.Errorf("%s: %v, want %v", what, pair[0], pair[1])
@@ -159,6 +170,18 @@ func TestChartParts(t *testing.T) {
 		has := kinds(test.args...)
 		if got := [3]bool{has[crd] > 0, has[mutating] > 0, has[validating] > 0}; got != test.want {
 			t.Errorf("%q: CRDs, mutating, validating: %v, want %v", test.args, got, test.want)
+		}
+	}
+}
+
+// The webhook and the port on which it is served go together.
+func TestChartWithoutTheWebhook(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		named := namesOf(template(t, fmt.Sprintf("--set=webhook.enabled=%v", on)))
+		_, has := named["admissionregistration.k8s.io/v1, Kind=MutatingWebhookConfiguration /slipway-injection"]
+		args := managerOf(t, named).Spec.Template.Spec.Containers[0].Args
+		if off := args[len(args)-1] == "--webhook-port=0"; has != on || off == on {
+			t.Errorf("enabled %v: there is a configuration: %v; the arguments are %q", on, has, args)
 		}
 	}
 }

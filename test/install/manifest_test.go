@@ -28,7 +28,7 @@ func TestManifest(t *testing.T) {
 			c.must("apply", "--kustomize=config/samples")
 			// Again changes nothing.
 			c.must(apply...)
-			c.must("delete", "--kustomize=config/operator", "--kustomize=config/policy")
+			c.must("delete", "--kustomize=config/operator", "--kustomize=config/webhook", "--kustomize=config/policy")
 		})
 	}
 }

@@ -58,6 +58,7 @@ Changes the manager's Deployment: (list VALUES ROOT SPEC).
 {{- end }}
 {{- /* Of a flag that is given twice, the later holds. */}}
 {{- if ne $values.logLevel "INFO" }}{{ $args = append $args (printf "--log-level=%s" $values.logLevel) }}{{ end }}
+{{- if not $root.Values.webhook.enabled }}{{ $args = append $args "--webhook-port=0" }}{{ end }}
 {{- with $values.watchNamespace }}{{ $args = append $args (printf "--namespace=%s" .) }}{{ end }}
 {{- $_ := set $container "args" (concat $args $values.extraArgs) }}
 {{- with $values.extraEnv }}{{ $_ := set $container "env" (concat ($container.env | default list) .) }}{{ end }}
