@@ -175,8 +175,8 @@ func TestInjection(t *testing.T) {
 			{"patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "slipway-injection", true},
 			{"patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "other", false},
 			{"create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "", false},
-			{"list", "", "pods", team.name, "", false},
 			{"create", "", "pods", team.name, "", false},
+			{"patch", "", "pods", team.name, "", false},
 		} {
 			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 				User: operatorConfig().Impersonate.UserName,
