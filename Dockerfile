@@ -1,4 +1,4 @@
-# One file, two images: docker build --target manager (or dataplane). hack/images.sh
+# One file, all images: docker build --target manager (or dataplane, or e2e). hack/images.sh
 # makes the same without an engine.
 ARG GO_VERSION=1.26
 
@@ -14,6 +14,12 @@ ARG TARGETOS TARGETARCH VERSION=dev
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" \
     -o /out/ ./cmd/manager ./cmd/dataplane
+
+FROM build AS build-e2e
+COPY test/e2e test/e2e
+COPY test/uploader test/uploader
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+    go build -trimpath -buildvcs=false -ldflags "-s -w" -o /out/ ./test/e2e/cmd/e2e
 
 # Nothing but a binary: what it trusts is given to it, the API server's CA by its
 # ServiceAccount.
@@ -34,3 +40,9 @@ FROM base AS manager
 LABEL org.opencontainers.image.title=slipway-manager
 COPY --from=build /out/manager /manager
 ENTRYPOINT ["/manager"]
+
+# What the end-to-end suite runs in the cluster beside the two.
+FROM base AS e2e
+LABEL org.opencontainers.image.title=slipway-e2e
+COPY --from=build-e2e /out/e2e /e2e
+ENTRYPOINT ["/e2e"]

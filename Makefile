@@ -13,6 +13,14 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 MANAGER_IMAGE ?= slipway-manager:dev
 DATAPLANE_IMAGE ?= slipway-dataplane:dev
 
+# What `test-e2e` runs besides: its own program in the cluster, and the dataplane under another
+# tag, to which it rolls a store.
+E2E_IMAGE ?= slipway-e2e:dev
+DATAPLANE_NEXT_IMAGE ?= slipway-dataplane:next
+# Which specs it runs, as a label filter of ginkgo; all when empty. How many at once.
+E2E ?=
+E2E_PROCS ?= 3
+
 # Every tool is pinned in a module of its own and run from there.
 TOOL := go tool -modfile=hack/tools/go.mod
 LINT := go tool -modfile=hack/tools/lint/go.mod golangci-lint-kube-api-linter
@@ -57,6 +65,15 @@ toothless: ## The power-cut program on disks that ignore each sync in turn: ever
 .PHONY: test-skew
 test-skew: ## The story with the dataplane of the version before and today's operator, and the other way round
 	hack/skew.sh
+
+.PHONY: test-e2e
+test-e2e: ## The end-to-end suite on the cluster of KUBECONFIG, which must be without Slipway; E2E="sidecar, quota" for some
+	@mkdir -p bin/e2e
+	sed -e 's|slipway-manager:dev|$(MANAGER_IMAGE)|' -e 's|slipway-dataplane:dev|$(DATAPLANE_IMAGE)|' dist/install.yaml >bin/e2e/install.yaml
+	E2E_MANIFEST=$(CURDIR)/bin/e2e/install.yaml E2E_IMAGE=$(E2E_IMAGE) KUBECTL=$(KUBECTL) \
+		DATAPLANE_IMAGE=$(DATAPLANE_IMAGE) DATAPLANE_NEXT_IMAGE=$(DATAPLANE_NEXT_IMAGE) \
+		go run github.com/onsi/ginkgo/v2/ginkgo --procs=$(E2E_PROCS) --label-filter='$(E2E)' --timeout=40m $(if $(CI),--no-color) \
+		--poll-progress-after=3m --junit-report=junit.xml --output-dir=bin/e2e ./test/e2e
 
 .PHONY: bench
 bench: ## The data path against its peers, half an hour on a quiet machine; writes docs/benchmarks.md
@@ -126,6 +143,11 @@ dist: ## dist/install.yaml with MANAGER_IMAGE and DATAPLANE_IMAGE, and the chart
 .PHONY: images
 images: ## The images of the manager and the dataplane; without docker or podman, as dist/images/*.tar
 	ENGINE=$(ENGINE) hack/images.sh $(VERSION) manager=$(MANAGER_IMAGE) dataplane=$(DATAPLANE_IMAGE)
+
+.PHONY: images-e2e
+images-e2e: images ## The same, and what test-e2e needs besides
+	ENGINE=$(ENGINE) hack/images.sh $(VERSION) e2e=$(E2E_IMAGE)
+	ENGINE=$(ENGINE) IMAGES=dist/images/next hack/images.sh $(VERSION) dataplane=$(DATAPLANE_NEXT_IMAGE)
 
 .PHONY: clean
 clean: ## Remove what was built

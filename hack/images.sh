@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images: images.sh VERSION manager=IMAGE dataplane=IMAGE
+# Builds images: images.sh VERSION manager=IMAGE dataplane=IMAGE e2e=IMAGE
 #
 # ENGINE is docker or podman, which build the Dockerfile's targets, or none: then
 # hack/tools/image writes the same images to dist/images/*.tar, for docker load, podman
@@ -20,12 +20,20 @@ usable_engine() {
 	echo none
 }
 
+# package_of TARGET: what the image runs.
+package_of() {
+	case $1 in
+	e2e) echo ./test/e2e/cmd/e2e ;;
+	*) echo "./cmd/$1" ;;
+	esac
+}
+
 # tarball TARGET IMAGE: what the Dockerfile says, without an engine.
 tarball() {
 	local target=$1 image=$2 out=$images/$1.tar architecture
 	architecture=$(go env GOARCH)
 	CGO_ENABLED=0 GOOS=linux go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$version" \
-		-o "$scratch/$target" "./cmd/$target"
+		-o "$scratch/$target" "$(package_of "$target")"
 	# The tool runs here, whatever machine the image is for.
 	GOOS='' GOARCH='' go -C hack/tools/image run . -name "$image" -binary "$scratch/$target" -out "$out" \
 		-architecture "$architecture" -user 65532:65532 \

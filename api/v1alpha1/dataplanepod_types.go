@@ -122,6 +122,6 @@ type DataplanePod struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^--[a-z][a-z0-9-]*(=|$)')",message="must be a flag with its value, such as --log-level=DEBUG"
-	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^--(root|namespace|store|replica|listen|advertise-url|health-address|tls-dir|ticket-keys|insecure-no-auth|kubeconfig|shutdown-grace|max-concurrent-chunks)(=|$)')",message="is a flag that the operator sets, from the rest of the spec"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^--(root|namespace|store|store-uid|replica|listen|advertise-url|health-address|tls-dir|ticket-keys|insecure-no-auth|kubeconfig|shutdown-grace|max-concurrent-chunks)(=|$)')",message="is a flag that the operator sets, from the rest of the spec"
 	ExtraArgs []ExtraArg `json:"extraArgs,omitempty"`
 }

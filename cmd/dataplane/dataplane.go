@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/minio/crc64nvme"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
@@ -74,7 +75,7 @@ func open(o options, api *rest.Config, traces telemetry.Traces, log *slog.Logger
 	}
 	d.meters.follow(d.identity)
 	if d.cluster, err = cluster.New(cluster.Config{
-		API: api, Namespace: o.namespace, Store: o.store, Replica: o.replica, Log: log,
+		API: api, Namespace: o.namespace, Store: o.store, StoreUID: types.UID(o.storeUID), Replica: o.replica, Log: log,
 		ProgressWritesPerSecond: o.progressWritesPerSecond, CABundle: d.identity.bundle,
 		Metrics: d.meters.Cluster,
 	}); err != nil {

@@ -29,6 +29,7 @@ type options struct {
 	root      string
 	namespace string
 	store     string
+	storeUID  string
 	replica   string
 
 	listen        string
@@ -73,6 +74,7 @@ func (o *options) register(flags *flag.FlagSet) {
 	flags.StringVar(&o.root, "root", "", "the directory where the volume is mounted")
 	flags.StringVar(&o.namespace, "namespace", "", "the namespace of the UploadStore")
 	flags.StringVar(&o.store, "store", "", "the name of the UploadStore")
+	flags.StringVar(&o.storeUID, "store-uid", "", "the UID of the UploadStore, so that the Lease of this replica goes with the store; the Lease stays when empty")
 	flags.StringVar(&o.replica, "replica", "", "the name of this replica, unique in the namespace; "+
 		"the host's name where that begins with the store's name and a dash, else <store>-0, when empty")
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:8090", "where chunks are taken; port 0 takes any port that is free")

@@ -97,8 +97,13 @@ func TestStatefulSet(t *testing.T) {
 			t.Errorf("the Pod mounts %s, which is not its store's", item.Key)
 		}
 	}
-	if !slices.Contains(pod.Containers[0].Args, "--advertise-url=https://$(POD_NAME).models-replicas.ml.svc:8443") {
-		t.Errorf("the arguments are %q", pod.Containers[0].Args)
+	for _, want := range []string{
+		"--advertise-url=https://$(POD_NAME).models-replicas.ml.svc:8443",
+		"--store-uid=1", // its Leases go with the store
+	} {
+		if !slices.Contains(pod.Containers[0].Args, want) {
+			t.Errorf("the arguments are %q, without %s", pod.Containers[0].Args, want)
+		}
 	}
 }
 

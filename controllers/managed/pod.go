@@ -131,6 +131,7 @@ func args(store *v1alpha1.UploadStore) []string {
 		"--root=" + dataPath,
 		"--namespace=" + store.Namespace,
 		"--store=" + store.Name,
+		"--store-uid=" + string(store.UID),
 		"--replica=$(POD_NAME)",
 		fmt.Sprintf("--listen=:%d", servicePort),
 		fmt.Sprintf("--advertise-url=https://$(POD_NAME).%s.%s.svc:%d", v1alpha1.ReplicasServiceName(store.Name), store.Namespace, servicePort),

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	applycoordinationv1 "k8s.io/client-go/applyconfigurations/coordination/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
@@ -104,4 +105,22 @@ func TestTheLeaseIsWrittenWhenItHasTo(t *testing.T) {
 
 	broken = errors.New("the volume is gone")
 	step(time.Hour, broken, 9, "8")
+}
+
+// A Lease that outlives its store would be left for ever, and one that is written
+// again after the store has gone must go too.
+func TestTheLeaseGoesWithItsStore(t *testing.T) {
+	for owner, want := range map[types.UID]string{"uid-1": "UploadStore models uid-1", "": ""} {
+		h := &heartbeat{place: here, owner: owner, duration: 30 * time.Second}
+		var got string
+		for _, ref := range h.configuration(content{}, noon).OwnerReferences {
+			got = fmt.Sprintf("%s %s %s", *ref.Kind, *ref.Name, *ref.UID)
+			if ref.Controller != nil || ref.BlockOwnerDeletion != nil {
+				t.Error("the dataplane may not hold up the store")
+			}
+		}
+		if got != want {
+			t.Errorf("with UID %q the Lease belongs to %q, want %q", owner, got, want)
+		}
+	}
 }

@@ -8,7 +8,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	applycoordinationv1 "k8s.io/client-go/applyconfigurations/coordination/v1"
+	applymetav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
@@ -30,7 +32,8 @@ const availableStep = 1 << 20
 type heartbeat struct {
 	client   client.Client // no cache
 	place    place
-	holder   string // unique to this process
+	owner    types.UID // of the store, with which the Lease goes; empty where that is not known
+	holder   string    // unique to this process
 	endpoint string
 	caBundle func() []byte // may be nil
 	space    func(context.Context) (session.Space, error)
@@ -159,6 +162,10 @@ func (h *heartbeat) configuration(says content, now time.Time) *applycoordinatio
 			WithLeaseDurationSeconds(int32(h.duration / time.Second)).
 			WithAcquireTime(metav1.NewMicroTime(h.acquired)).
 			WithRenewTime(metav1.NewMicroTime(now)))
+	if h.owner != "" {
+		lease.WithOwnerReferences(applymetav1.OwnerReference().
+			WithAPIVersion(v1alpha1.GroupVersion.String()).WithKind("UploadStore").WithName(h.place.store).WithUID(h.owner))
+	}
 	if says.trusted != "" {
 		lease.WithAnnotations(map[string]string{v1alpha1.CABundleAnnotation: says.trusted})
 	}

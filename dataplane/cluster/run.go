@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	lru "k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/rest"
@@ -62,6 +63,8 @@ type Config struct {
 	API *rest.Config
 	// Namespace and Store are the UploadStore's, and Replica is this dataplane's name in it.
 	Namespace, Store, Replica string
+	// StoreUID is the store's UID, with which the replica's Lease goes; empty where that is not known.
+	StoreUID types.UID
 	// CABundle returns what clients trust when they call this replica: certificates in PEM, empty
 	// where they need not be told. It is called often. May be nil.
 	CABundle func() []byte
@@ -154,7 +157,7 @@ func (c *Cluster) Changed(name upload.Name) { c.changes.changed(name) }
 // again and again; an error means that Run could not begin. It is called once.
 func (c *Cluster) Run(ctx context.Context, uploads *upload.Service, endpoint string) error {
 	beat := &heartbeat{
-		client: c.live, place: c.place, holder: c.place.replica + "_" + string(uuid.NewUUID()), endpoint: endpoint, caBundle: c.config.CABundle,
+		client: c.live, place: c.place, owner: c.config.StoreUID, holder: c.place.replica + "_" + string(uuid.NewUUID()), endpoint: endpoint, caBundle: c.config.CABundle,
 		space: uploads.Space, clock: c.config.Clock, log: c.config.Log,
 		interval: c.config.HeartbeatInterval, duration: c.config.LeaseDuration,
 		retry: min(heartbeatPause, c.config.HeartbeatInterval), ends: make(chan struct{}, 1),

@@ -97,6 +97,7 @@ func TestManagedStoreSpec(t *testing.T) {
 		{name: "a flag that is too short", path: "dataplane.pod", value: pod("extraArgs", []any{"--"}), words: "should be at least 3 chars long"},
 		{name: "a flag that is too long", path: "dataplane.pod", value: pod("extraArgs", []any{"--a=" + strings.Repeat("b", 1021)}), words: "Too long"},
 		{name: "the operator's own flag", path: "dataplane.pod", value: pod("extraArgs", []any{"--root=/"}), words: "is a flag that the operator sets"},
+		{name: "another store's UID", path: "dataplane.pod", value: pod("extraArgs", []any{"--store-uid=2"}), words: "is a flag that the operator sets"},
 		{name: "a flag that lets everybody in", path: "dataplane.pod", value: pod("extraArgs", []any{"--insecure-no-auth"}), words: "is a flag that the operator sets"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

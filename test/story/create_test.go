@@ -10,21 +10,22 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/test/uploader"
 )
 
 // created is what a client needs of the reply to its creation of a session.
 type created struct {
-	status
-	Name string `json:"name"`
-	UID  string `json:"uid"`
-	code int    // of the reply itself
+	chunkapi.Status
+	code int // of the reply itself
 }
 
 // create asks the dataplane for a session, again with the same key while it is queued.
 func (t *teller) create(ctx context.Context, key, spec string) (*created, error) {
 	for {
 		c, err := t.createOnce(ctx, key, spec)
-		if err != nil || c.State != "Queued" {
+		if err != nil || c.State != chunkapi.StateQueued {
 			return c, err
 		}
 	}
@@ -39,7 +40,7 @@ func (t *teller) createOnce(ctx context.Context, key, spec string) (*created, er
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Idempotency-Key", `"`+key+`"`)
 	c := &created{}
-	c.code, err = t.caller.call(request, c, http.StatusCreated, http.StatusOK)
+	c.code, err = t.caller.Call(request, c, http.StatusCreated, http.StatusOK)
 	return c, err
 }
 
@@ -66,25 +67,25 @@ func createOverHTTP(ctx context.Context, t *teller) error {
 	switch {
 	case err != nil:
 		return err
-	case made.code != http.StatusOK || "uploadsession.uploads.slipway.dev/"+made.Name != first || made.State != "Active":
+	case made.code != http.StatusOK || "uploadsession.uploads.slipway.dev/"+made.Name != first || made.State != chunkapi.StateActive:
 		return fmt.Errorf("found %+v, want %s", made, first)
 	}
 	u := t.uploader(made.Name, func(int, int64) {})
-	if _, err := u.send(ctx); err != nil {
+	if _, err := u.Send(ctx); err != nil {
 		return err
 	}
-	if _, err := u.complete(ctx); err != nil {
+	if _, err := u.Complete(ctx); err != nil {
 		return err
 	}
 	again, err := t.create(ctx, "1", spec)
 	switch {
 	case err != nil:
 		return err
-	case again.code != http.StatusOK || again.UID != made.UID || again.State != "Published" || again.Result == nil || again.Result.Digest != t.sum:
+	case again.code != http.StatusOK || again.UID != made.UID || again.State != chunkapi.StatePublished || again.Result == nil || string(again.Result.Digest) != t.sum:
 		return fmt.Errorf("the same again gives %+v, want the result of %+v", again, made)
 	}
-	var no *problem
-	if _, err := t.create(ctx, "1", strings.Replace(spec, "made/", "other/", 1)); !errors.As(err, &no) || no.Code != "idempotency-key-reused" {
+	var no *uploader.Refusal
+	if _, err := t.create(ctx, "1", strings.Replace(spec, "made/", "other/", 1)); !errors.As(err, &no) || no.Code != chunkapi.CodeIdempotencyKeyReused {
 		return fmt.Errorf("another spec with the key: %w", err)
 	}
 	owner, err := t.kubectl(ctx, "get", "upl", made.Name, "-o", "jsonpath={.spec.owner}")
@@ -128,7 +129,7 @@ func (t *teller) createAndCrash(ctx context.Context) (string, error) {
 	if err := t.dataplane.kill(); err != nil {
 		return "", err
 	}
-	if err := <-replied; err == nil || errors.As(err, new(*problem)) {
+	if err := <-replied; err == nil || errors.As(err, new(*uploader.Refusal)) {
 		return "", fmt.Errorf("the client whose dataplane was killed got a reply: %w", err)
 	}
 	if _, err := t.show(ctx, "delete", "upq", "none"); err != nil {

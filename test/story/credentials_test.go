@@ -21,6 +21,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/test/uploader"
 )
 
 // stranger is another namespace than the store's.
@@ -180,7 +183,7 @@ func (a access) session(key string) *created {
 	spec := fmt.Sprintf(`{"key": "access/%s", "sizeBytes": 1, "completion": "Explicit", "conflictPolicy": "Replace"}`, key)
 	made, err := a.create(a.Context(), key, spec)
 	a.must(err)
-	if made.State != "Active" {
+	if made.State != chunkapi.StateActive {
 		a.Fatalf("the session is %+v", made)
 	}
 	return made
@@ -189,13 +192,13 @@ func (a access) session(key string) *created {
 // ticket is one of a session.
 func (a access) ticket(session, verbs string) string {
 	a.Helper()
-	r, err := http.NewRequestWithContext(a.Context(), http.MethodPost, a.uploader(session, nil).base+"/tickets", strings.NewReader(`{"verbs": [`+verbs+`]}`))
+	r, err := http.NewRequestWithContext(a.Context(), http.MethodPost, a.uploader(session, nil).Base+"/tickets", strings.NewReader(`{"verbs": [`+verbs+`]}`))
 	a.must(err)
 	r.Header.Set("Content-Type", "application/json")
 	var made struct {
 		Ticket string `json:"ticket"`
 	}
-	_, err = a.caller.call(r, &made, http.StatusCreated)
+	_, err = a.caller.Call(r, &made, http.StatusCreated)
 	a.must(err)
 	return made.Ticket
 }
@@ -208,15 +211,15 @@ func (a access) reply(token, method, url, body string) string {
 	if body != "" && method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	status, err := caller{client: a.caller.client, token: token}.call(r, nil, http.StatusOK, http.StatusCreated, http.StatusNoContent)
-	var no *problem
+	status, err := uploader.Caller{HTTP: a.caller.HTTP, Token: token}.Call(r, nil, http.StatusOK, http.StatusCreated, http.StatusNoContent)
+	var no *uploader.Refusal
 	switch {
 	case err == nil:
 		return fmt.Sprint(status)
 	case !errors.As(err, &no):
 		a.Fatal(err)
 	}
-	if want := map[int]string{401: "unauthenticated", 403: "forbidden", 404: "not-published", 410: "ticket-ended"}[no.Status]; no.Code != want {
+	if want := map[int]chunkapi.Code{401: "unauthenticated", 403: "forbidden", 404: "not-published", 410: "ticket-ended"}[no.Status]; no.Code != want {
 		a.Errorf("%s %s is refused as %v, not as %q", method, url, no, want)
 	}
 	return fmt.Sprint(no.Status)

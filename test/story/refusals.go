@@ -5,7 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+
+	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/test/uploader"
 )
 
 // refusals shows four things that Slipway does not do: let strangers in, take bytes that are
@@ -23,21 +27,21 @@ func (t *teller) refusals(ctx context.Context) error {
 	other := bytes.Repeat([]byte("SLIPWAY "), int(t.ChunkSize)/8)
 
 	stranger := t.uploader("refused", nil)
-	stranger.token = ""
-	if err := t.expect("a chunk from somebody without a token", stranger.putBytes(ctx, 0, chunk), 401, "unauthenticated"); err != nil {
+	stranger.Token = ""
+	if err := t.expect("a chunk from somebody without a token", stranger.PutBytes(ctx, 0, chunk), 401, chunkapi.CodeUnauthenticated); err != nil {
 		return err
 	}
-	wrong := u.putChunk(ctx, 0, bytes.NewReader(chunk), int64(len(chunk)), make([]byte, 32))
-	if err := t.expect("a chunk whose bytes do not have its digest", wrong, 422, "digest-mismatch"); err != nil {
+	wrong := u.PutChunk(ctx, 0, io.NewSectionReader(bytes.NewReader(chunk), 0, int64(len(chunk))), make([]byte, 32))
+	if err := t.expect("a chunk whose bytes do not have its digest", wrong, 422, chunkapi.CodeDigestMismatch); err != nil {
 		return err
 	}
-	if err := u.putBytes(ctx, 0, chunk); err != nil {
+	if err := u.PutBytes(ctx, 0, chunk); err != nil {
 		return fmt.Errorf("the right chunk after a wrong one: %w", err)
 	}
-	if err := u.putBytes(ctx, 0, chunk); err != nil {
+	if err := u.PutBytes(ctx, 0, chunk); err != nil {
 		return fmt.Errorf("the same chunk again: %w", err)
 	}
-	if err := t.expect("other bytes for a chunk that is held", u.putBytes(ctx, 0, other), 409, "chunk-conflict"); err != nil {
+	if err := t.expect("other bytes for a chunk that is held", u.PutBytes(ctx, 0, other), 409, chunkapi.CodeChunkConflict); err != nil {
 		return err
 	}
 	return t.refuseKey(ctx)
@@ -53,7 +57,7 @@ func (t *teller) refuseKey(ctx context.Context) error {
 	if _, err := t.show(ctx, "wait", "--for=condition=Succeeded=False", "upl/"+name, "--timeout=30s"); err != nil {
 		return err
 	}
-	if err := t.expect("a chunk for a key that exists", t.uploader(name, nil).putBytes(ctx, 0, make([]byte, t.ChunkSize)), 409, "key-exists"); err != nil {
+	if err := t.expect("a chunk for a key that exists", t.uploader(name, nil).PutBytes(ctx, 0, make([]byte, t.ChunkSize)), 409, chunkapi.CodeKeyExists); err != nil {
 		return err
 	}
 	out, err := t.show(ctx, "get", "upl", name)
@@ -67,8 +71,8 @@ func (t *teller) refuseKey(ctx context.Context) error {
 }
 
 // expect prints a refusal and fails unless it is the one that should come.
-func (t *teller) expect(what string, err error, status int, code string) error {
-	var p *problem
+func (t *teller) expect(what string, err error, status int, code chunkapi.Code) error {
+	var p *uploader.Refusal
 	if !errors.As(err, &p) || p.Status != status || p.Code != code {
 		return fmt.Errorf("%s: got %w, want %d %s", what, err, status, code)
 	}

@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/test/uploader"
 )
 
 // Two replicas of one store share a volume. All goes through the first, whichever
@@ -83,13 +86,13 @@ func (t *teller) uploadThrough(ctx context.Context, session string, kill bool, s
 	if kill {
 		var dying sync.Once
 		died := errors.New("it was not killed")
-		u.stored = func(index int, _ int64) {
+		u.Stored = func(index int, _ int64) {
 			stored <- index
 			if len(stored) >= 24 {
 				dying.Do(func() { died = second.kill() })
 			}
 		}
-		_, err := u.send(ctx)
+		_, err := u.Send(ctx)
 		if died != nil {
 			return errors.Join(died, err)
 		}
@@ -97,17 +100,17 @@ func (t *teller) uploadThrough(ctx context.Context, session string, kill bool, s
 		for index := range stored {
 			acknowledged = append(acknowledged, index)
 		}
-		u.stored = func(int, int64) {}
-		if no := (*problem)(nil); err == nil || errors.As(err, &no) && (no.Status != http.StatusServiceUnavailable || no.Code != "replica-away") {
+		u.Stored = func(int, int64) {}
+		if no := (*uploader.Refusal)(nil); err == nil || errors.As(err, &no) && (no.Status != http.StatusServiceUnavailable || no.Code != "replica-away") {
 			return fmt.Errorf("while the owner was killed clients got %w", err)
 		}
-		if _, err := u.status(ctx); err == nil || !strings.Contains(err.Error(), "replica-away") {
+		if _, err := u.Status(ctx); err == nil || !strings.Contains(err.Error(), "replica-away") {
 			return fmt.Errorf("while the owner is away clients get %w", err)
 		}
 		if err := second.start(ctx); err != nil {
 			return err
 		}
-		st, err := u.statusAgain(ctx)
+		st, err := statusAgain(ctx, u)
 		if err != nil {
 			return err
 		}
@@ -119,14 +122,14 @@ func (t *teller) uploadThrough(ctx context.Context, session string, kill bool, s
 			}
 		}
 	}
-	if _, err := u.send(ctx); err != nil {
+	if _, err := u.Send(ctx); err != nil {
 		return err
 	}
-	st, err := u.complete(ctx)
+	st, err := u.Complete(ctx)
 	if err != nil {
 		return err
 	}
-	if st.Result == nil || st.Result.Digest != t.sum {
+	if st.Result == nil || string(st.Result.Digest) != t.sum {
 		return fmt.Errorf("the end is %+v", st)
 	}
 	key, err := t.kubectl(ctx, "get", "upl", session, "-o", "jsonpath={.spec.key}")
@@ -141,10 +144,10 @@ func (t *teller) uploadThrough(ctx context.Context, session string, kill bool, s
 }
 
 // statusAgain asks until the owner is found again.
-func (u *uploader) statusAgain(ctx context.Context) (*status, error) {
+func statusAgain(ctx context.Context, u *uploader.Uploader) (*chunkapi.Status, error) {
 	for {
-		st, err := u.status(ctx)
-		if no := (*problem)(nil); !errors.As(err, &no) || no.Code != "replica-away" {
+		st, err := u.Status(ctx)
+		if no := (*uploader.Refusal)(nil); !errors.As(err, &no) || no.Code != "replica-away" {
 			return st, err
 		}
 		select {

@@ -14,6 +14,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/slipway-dev/slipway/test/controlplane"
+	"github.com/slipway-dev/slipway/test/uploader"
 )
 
 // The names in config/, which the story uses as they are.
@@ -33,8 +34,8 @@ type stack struct {
 	plane     *controlplane.ControlPlane
 	manager   *process
 	dataplane *process
-	endpoint  string // of the dataplane
-	caller    caller // the user who uploads
+	endpoint  string          // of the dataplane
+	caller    uploader.Caller // the user who uploads
 }
 
 // volume is the folder that stands for the mounted claim.

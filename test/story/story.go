@@ -12,6 +12,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/test/uploader"
 )
 
 // Options say how the story is told.
@@ -171,11 +174,11 @@ spec:
 	return err
 }
 
-func (t *teller) uploader(session string, stored func(int, int64)) *uploader {
-	return &uploader{
-		caller: t.caller,
-		base:   fmt.Sprintf("%s/v1/namespaces/%s/uploadsessions/%s", t.endpoint, namespace, session),
-		file:   t.file, stored: stored,
+func (t *teller) uploader(session string, stored func(int, int64)) *uploader.Uploader {
+	return &uploader.Uploader{
+		Caller:  t.caller,
+		Base:    fmt.Sprintf("%s/v1/namespaces/%s/uploadsessions/%s", t.endpoint, namespace, session),
+		Content: t.file, Stored: stored,
 	}
 }
 
@@ -183,7 +186,7 @@ func (t *teller) uploader(session string, stored func(int, int64)) *uploader {
 // dataplane with what is in flight, starts it again, and checks that it holds
 // everything that it acknowledged.
 func (t *teller) uploadAndCrash(ctx context.Context) error {
-	t.say("Uploading, %d chunks at a time in random order, until half is there", parallel)
+	t.say("Uploading, %d chunks at a time in random order, until half is there", uploader.Parallel)
 	var (
 		mu           sync.Mutex
 		acknowledged = map[int]bool{}
@@ -202,7 +205,7 @@ func (t *teller) uploadAndCrash(ctx context.Context) error {
 			killed, killing = true, t.dataplane.kill()
 		}
 	})
-	_, err := u.send(ctx)
+	_, err := u.Send(ctx)
 	bar.end()
 	if killing != nil || !killed {
 		return fmt.Errorf("the dataplane was not killed half way: %w", errors.Join(err, killing))
@@ -214,7 +217,7 @@ func (t *teller) uploadAndCrash(ctx context.Context) error {
 	if err := t.dataplane.start(ctx); err != nil {
 		return err
 	}
-	st, err := u.status(ctx)
+	st, err := u.Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -232,14 +235,14 @@ func (t *teller) uploadAndCrash(ctx context.Context) error {
 // resume sends what is missing and nothing else.
 func (t *teller) resume(ctx context.Context) error {
 	u := t.uploader(sessionName, nil)
-	before, err := u.status(ctx)
+	before, err := u.Status(ctx)
 	if err != nil {
 		return err
 	}
 	t.say("Sending the %d chunks that are missing, and no other", before.MissingChunks)
 	bar := newProgress(t.Out, t.Terminal, t.size, before.ReceivedBytes)
-	u.stored = func(_ int, n int64) { bar.add(n) }
-	sent, err := u.send(ctx)
+	u.Stored = func(_ int, n int64) { bar.add(n) }
+	sent, err := u.Send(ctx)
 	bar.end()
 	if err != nil {
 		return err
@@ -247,11 +250,11 @@ func (t *teller) resume(ctx context.Context) error {
 	if sent != before.MissingChunks {
 		return fmt.Errorf("%d chunks were sent, %d were missing", sent, before.MissingChunks)
 	}
-	st, err := u.complete(ctx)
+	st, err := u.Complete(ctx)
 	if err != nil {
 		return err
 	}
-	if st.State != "Published" || st.Result == nil || st.Result.Digest != t.sum {
+	if st.State != chunkapi.StatePublished || st.Result == nil || string(st.Result.Digest) != t.sum {
 		return fmt.Errorf("the dataplane says %+v, want Published with %s", st, t.sum)
 	}
 	return nil

@@ -105,10 +105,10 @@ func uploadSmall(ctx context.Context, t *teller) error {
 		return err
 	}
 	u := t.uploader(sessionName, func(int, int64) {})
-	if _, err := u.send(ctx); err != nil {
+	if _, err := u.Send(ctx); err != nil {
 		return err
 	}
-	if _, err := u.complete(ctx); err != nil {
+	if _, err := u.Complete(ctx); err != nil {
 		return err
 	}
 	if _, err := t.show(ctx, "wait", "--for=condition=Succeeded", "upl/"+sessionName, "--timeout=30s"); err != nil {
