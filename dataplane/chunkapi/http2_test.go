@@ -31,8 +31,6 @@ func TestStreamsDoNotStarveEachOther(t *testing.T) {
 	name := w.accepted("obj", size*StreamsPerConnection, size)
 	p := w.dialHTTP2(t)
 	holder := p.put("obj", 0, size)
-	p.flush()
-	w.inFlight(name, 0) // it is known
 	p.data(holder, 1000, false)
 	p.flush()
 	w.inFlight(name, 1)
