@@ -8,7 +8,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/slipway-dev/slipway/dataplane/auth"
+	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -97,5 +100,38 @@ func TestOnlyWhoMayIsSentOn(t *testing.T) {
 	}
 	if got := f.taken(); len(got) > 0 || w.directory.calls() > 0 {
 		t.Errorf("sent on %q, and looked up %d times", got, w.directory.calls())
+	}
+}
+
+// TestAChunkThatIsSentOnDidNotFail: what became of it is the owner's to count.
+func TestAChunkThatIsSentOnDidNotFail(t *testing.T) {
+	t.Parallel()
+	for want, f := range map[metrics.Outcome]*forwarder{metrics.Forwarded: {}, metrics.NotReady: {err: upload.ErrAway}} {
+		registry := prometheus.NewRegistry()
+		w := newWorld(t, options{api: Config{Forwarder: f, Metrics: metrics.NewHTTP(registry)}})
+		w.directory.set(upload.Name{Namespace: "ml", Name: "abc"}, &upload.ElsewhereError{Replica: "models-1"})
+		w.put("abc", 0, []byte("0123"))
+		counted := func() map[metrics.Outcome]float64 {
+			families, err := registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			counted := map[metrics.Outcome]float64{}
+			for _, family := range families {
+				if family.GetName() != "slipway_dataplane_chunks_total" {
+					continue
+				}
+				for _, m := range family.GetMetric() {
+					if n := m.GetCounter().GetValue(); n > 0 {
+						counted[metrics.Outcome(m.GetLabel()[0].GetValue())] = n
+					}
+				}
+			}
+			return counted
+		}
+		eventually(t, "the chunk is counted", func() bool { return len(counted()) > 0 })
+		if got := counted(); len(got) != 1 || got[want] != 1 {
+			t.Errorf("counted %v, want one %s", got, want)
+		}
 	}
 }

@@ -180,7 +180,9 @@ func (a *api) route(pattern string, named func(*http.Request) (upload.Name, erro
 				err = a.admit(w, r, name, c.serve)
 			}
 			if errors.Is(err, upload.ErrElsewhere) {
-				err = a.forward(w, r, name, err)
+				if err = a.forward(w, r, name, err); err == nil {
+					note(w, metrics.Forwarded) // what became of it the owner counts
+				}
 			}
 			if err != nil {
 				a.fail(w, r, err)

@@ -14,6 +14,7 @@ type Outcome string
 const (
 	Stored         Outcome = "stored"
 	Held           Outcome = "held"
+	Forwarded      Outcome = "forwarded"
 	Conflict       Outcome = "conflict"
 	DigestMismatch Outcome = "digest_mismatch"
 	Superseded     Outcome = "superseded"
@@ -28,7 +29,7 @@ const (
 )
 
 var outcomes = []Outcome{
-	Stored, Held, Conflict, DigestMismatch, Superseded, Interrupted, Busy, NotReady, Ended, VolumeFull, Denied, Refused, Failed,
+	Stored, Held, Forwarded, Conflict, DigestMismatch, Superseded, Interrupted, Busy, NotReady, Ended, VolumeFull, Denied, Refused, Failed,
 }
 
 // Chunks is the metrics of chunks on their way in.
@@ -43,7 +44,7 @@ func newChunks(registry prometheus.Registerer) *Chunks {
 	auto := promauto.With(registry)
 	total := auto.NewCounterVec(prometheus.CounterOpts{
 		Name: prefix + "chunks_total",
-		Help: "Chunks that clients sent, by what became of them: stored, held (the same bytes were held already), conflict (other bytes were), " +
+		Help: "Chunks that clients sent, by what became of them: stored, held (the same bytes were held already), forwarded (to the replica that holds the session, which counts it too), conflict (other bytes were), " +
 			"digest_mismatch, superseded, interrupted, busy, not_ready, ended, volume_full, denied, refused (another error of the client) and failed.",
 	}, []string{"outcome"})
 	m := &Chunks{
