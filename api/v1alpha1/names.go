@@ -92,9 +92,11 @@ const (
 	ReasonDataplaneLost = "DataplaneLost"
 	// ReasonInvalidReport means that a replica's Lease does not carry what it should.
 	ReasonInvalidReport = "InvalidReport"
+	// ReasonClaimInUse means that another store, which was created first, has the claim.
+	ReasonClaimInUse = "ClaimInUse"
 )
 
-// Reasons of condition Ready of a Managed store. With DataplaneReady they are all that it has. While
+// Reasons of condition Ready of a Managed store. With DataplaneReady and ClaimInUse they are all that it has. While
 // sessions are taken the condition is True, and another reason than DataplaneReady says what is not
 // yet as the spec asks for.
 const (

@@ -279,6 +279,7 @@ func store(available int64, replicas ...string) *v1alpha1.UploadStore {
 	s := &v1alpha1.UploadStore{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "models"},
 		Spec: v1alpha1.UploadStoreSpec{
+			Volume:   v1alpha1.VolumeSource{ClaimName: "models"},
 			Limits:   v1alpha1.StoreLimits{MaxChunkBytes: maxChunk},
 			Defaults: v1alpha1.StoreDefaults{ChunkSizeBytes: chunk, IdleTimeoutSeconds: idle},
 		},

@@ -333,7 +333,7 @@ func (l *Ledger) DropStore(s *v1alpha1.UploadStore) {
 	b := l.book(s.Namespace)
 	if known := b.stores[s.Name]; known != nil && known.UID == s.UID {
 		delete(b.stores, s.Name)
-		maps.DeleteFunc(b.settling, func(_ types.UID, of settlement) bool { return of.store == s.Name })
+		b.passOn(known)
 		b.current = nil
 	}
 }

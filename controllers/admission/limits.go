@@ -156,9 +156,14 @@ func (r *round) limits(of line) []*limit {
 		}
 	}
 	if store := b.stores[of.store]; store != nil {
-		add(limitKey{store: of.store}, limit{
-			door: ofStore, bytes: true, store: of.store, hard: b.room(store), held: b.ofStore[of.store].bytes + b.unsettled(of.store),
-		})
+		// Lines of owners share it, and it takes a look at every store.
+		key := limitKey{store: of.store}
+		l := r.byKey[key]
+		if l == nil {
+			l = &limit{door: ofStore, bytes: true, store: of.store, hard: b.room(store), held: b.onClaim(store.Spec.Volume.ClaimName)}
+			r.byKey[key] = l
+		}
+		list = append(list, l)
 	}
 	slices.SortStableFunc(list, func(a, b *limit) int { return cmp.Compare(a.door, b.door) })
 	r.byLine[of] = list
@@ -190,17 +195,6 @@ func (b *book) room(store *v1alpha1.UploadStore) int64 {
 		available = min(available, report.AvailableBytes)
 	}
 	return max(0, available-ptr.Deref(store.Spec.Limits.MinFreeBytes, 0))
-}
-
-// unsettled is the bytes of published objects that count as available still.
-func (b *book) unsettled(store string) int64 {
-	var sum int64
-	for _, s := range b.settling {
-		if s.store == store {
-			sum += s.bytes
-		}
-	}
-	return sum
 }
 
 func wide(n *int32) *int64 {

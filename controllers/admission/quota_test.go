@@ -31,7 +31,7 @@ func newDesk(stores ...*v1alpha1.UploadStore) *desk {
 }
 
 func named(name string, s *v1alpha1.UploadStore) *v1alpha1.UploadStore {
-	s.Name = name
+	s.Name, s.Spec.Volume.ClaimName = name, name
 	for i := range s.Status.Replicas {
 		s.Status.Replicas[i].Name = name + "-" + s.Status.Replicas[i].Name
 	}

@@ -15,6 +15,7 @@ import (
 // have let pass. None of these refusals makes anybody else wait.
 var rules = []func(*round, *entry) *Refusal{
 	storeExists,
+	claimIsItsOwn,
 	storeReady,
 	withinStoreLimits,
 	withinQuotaObject,
@@ -43,10 +44,11 @@ func storeReady(r *round, e *entry) *Refusal {
 			About:  fmt.Sprintf("UploadStore %q is being deleted: name another store, or create it again once it is gone.", store.Name),
 		}
 	}
-	return &Refusal{
-		Reason: v1alpha1.ReasonStoreNotReady,
-		About:  fmt.Sprintf("UploadStore %q is not ready: %s", store.Name, cmp.Or(condition.Message, "the operator has not looked at it yet.")),
-	}
+	return notReady(store, cmp.Or(condition.Message, "the operator has not looked at it yet."))
+}
+
+func notReady(store *v1alpha1.UploadStore, why string) *Refusal {
+	return &Refusal{Reason: v1alpha1.ReasonStoreNotReady, About: fmt.Sprintf("UploadStore %q is not ready: %s", store.Name, why)}
 }
 
 // ready returns condition Ready of a store, empty where it has none.

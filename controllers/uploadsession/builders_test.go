@@ -115,6 +115,7 @@ func store(changes ...func(*v1alpha1.UploadStore)) *v1alpha1.UploadStore {
 	s := &v1alpha1.UploadStore{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "models"},
 		Spec: v1alpha1.UploadStoreSpec{
+			Volume:   v1alpha1.VolumeSource{ClaimName: "models"},
 			Limits:   v1alpha1.StoreLimits{MaxChunkBytes: 64},
 			Defaults: v1alpha1.StoreDefaults{ChunkSizeBytes: 16, IdleTimeoutSeconds: 3600},
 		},

@@ -140,7 +140,7 @@ func (m *operatorModel) edit(name string, f func(*v1alpha1.UploadSession)) {
 
 func (m *operatorModel) setStore(name string, ready bool) {
 	after := store(func(s *v1alpha1.UploadStore) {
-		s.Name, s.UID = name, types.UID(name)
+		s.Name, s.UID, s.Spec.Volume.ClaimName = name, types.UID(name), name
 		s.Spec.Limits.MinFreeBytes = ptr.To[int64](modelReserve)
 	}, available(modelCapacity), replicas(modelReplicas[name]...))
 	if !ready {

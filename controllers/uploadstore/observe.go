@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/admission"
 )
 
 // observation is all that is known of a store at one time.
@@ -16,6 +17,8 @@ type observation struct {
 	store    *v1alpha1.UploadStore
 	leases   []coordinationv1.Lease
 	sessions []v1alpha1.UploadSession
+	// first is the store that has the claim where that is another one; nil where it is this store's own.
+	first *v1alpha1.UploadStore
 	// run is what is known of a Managed store's objects, nil for a Sidecar store.
 	run *run
 }
@@ -34,7 +37,11 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (obs
 	if err != nil {
 		return observation{}, err
 	}
-	o := observation{store: &store, leases: leases.Items, sessions: sessions}
+	var others v1alpha1.UploadStoreList
+	if err := r.Client.List(ctx, &others, client.InNamespace(key.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return observation{}, fmt.Errorf("list the stores of the namespace: %w", err)
+	}
+	o := observation{store: &store, leases: leases.Items, sessions: sessions, first: firstOnClaim(&store, others.Items)}
 	if store.Spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged {
 		err = r.observeRun(ctx, &o)
 	}
@@ -49,4 +56,20 @@ func sessionsOf(ctx context.Context, reader client.Reader, store types.Namespace
 		return nil, fmt.Errorf("list the store's sessions: %w", err)
 	}
 	return sessions.Items, nil
+}
+
+// firstOnClaim returns which of the other stores has the claim of a store, nil where none has.
+func firstOnClaim(store *v1alpha1.UploadStore, others []v1alpha1.UploadStore) *v1alpha1.UploadStore {
+	all := func(yield func(*v1alpha1.UploadStore) bool) {
+		for i := range others {
+			if others[i].Name != store.Name && !yield(&others[i]) {
+				return
+			}
+		}
+		yield(store)
+	}
+	if first := admission.FirstOnClaim(all, store.Spec.Volume.ClaimName); first != store {
+		return first
+	}
+	return nil
 }

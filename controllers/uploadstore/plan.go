@@ -65,6 +65,9 @@ func planFor(o observation, now time.Time) plan {
 		ready = runReadiness(o, seen)
 		desired.Endpoint = managed.Endpoint(o.store)
 	}
+	if o.first != nil && o.store.DeletionTimestamp.IsZero() {
+		ready = claimInUse(o)
+	}
 	ready.Type = v1alpha1.ConditionReady
 	ready.ObservedGeneration = o.store.Generation
 	ready.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
@@ -174,6 +177,13 @@ func readiness(store *v1alpha1.UploadStore, seen sightings) metav1.Condition {
 			Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDataplaneMissing,
 			Message: fmt.Sprintf("No dataplane has reported yet: start one with --store %s --namespace %s.", store.Name, store.Namespace),
 		}
+	}
+}
+
+// claimInUse is how a store stands whose claim another store has: its replicas, if it has any, finish what they hold.
+func claimInUse(o observation) metav1.Condition {
+	return metav1.Condition{
+		Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonClaimInUse, Message: admission.ClaimInUse(o.store, o.first),
 	}
 }
 

@@ -33,6 +33,9 @@ func planRun(o observation) runPlan {
 	if !o.store.DeletionTimestamp.IsZero() && !finalized {
 		return runPlan{} // it goes as soon as others let it
 	}
+	if o.first != nil && o.run.set == nil {
+		return runPlan{} // another store's dataplane is on the volume
+	}
 	p := runPlan{addFinalizer: !finalized}
 	if objectInTheWay(o) == nil {
 		p.apply = amiss(o)

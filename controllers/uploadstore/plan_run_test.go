@@ -3,10 +3,12 @@ package uploadstore
 import (
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -69,6 +71,8 @@ func holding(replicas ...string) func(*observation) {
 	}
 }
 
+func alive(o *observation) { o.leases = []coordinationv1.Lease{lease("models-0", 0)} }
+
 func withoutClaim(o *observation) { o.run.claim = nil }
 
 func TestReplicasToRun(t *testing.T) {
@@ -102,7 +106,6 @@ func TestReplicasToRun(t *testing.T) {
 }
 
 func TestReadinessOfAManagedStore(t *testing.T) {
-	alive := func(o *observation) { o.leases = []coordinationv1.Lease{lease("models-0", 0)} }
 	pod := func(change func(*corev1.Pod)) func(*observation) {
 		return func(o *observation) {
 			p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "models-0", UID: "pod"}, Status: corev1.PodStatus{Phase: corev1.PodPending}}
@@ -197,5 +200,62 @@ func TestPlanOfAManagedStore(t *testing.T) {
 				t.Errorf("the plan is to add the finalizer: %v, to apply %d objects, to let go: %v", p.addFinalizer, len(p.apply), p.release)
 			}
 		})
+	}
+}
+
+// A store whose claim another store has takes no session, and starts no dataplane on that volume; one that
+// runs already finishes what it holds.
+func TestAClaimThatAnotherStoreHas(t *testing.T) {
+	first := &v1alpha1.UploadStore{ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "earlier"}}
+	another := func(o *observation) { o.first = first }
+	fresh := func(o *observation) {
+		o.store.Finalizers, o.run.set, o.run.objects = nil, nil, map[objectKey]client.Object{}
+	}
+	for _, test := range []struct {
+		name string
+		o    observation
+		runs bool
+	}{
+		{name: "a new one", o: running(1, fresh, another)},
+		{name: "one that runs", o: running(1, another, alive, func(o *observation) { clear(o.run.objects) }), runs: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := planFor(test.o, noon)
+			if got := len(p.run.apply) > 0; got != test.runs {
+				t.Errorf("its objects are kept: %v, want %v", got, test.runs)
+			}
+			if p.run.addFinalizer {
+				t.Error("it gets a finalizer")
+			}
+			ready := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionReady)
+			if ready.Status != metav1.ConditionFalse || ready.Reason != v1alpha1.ReasonClaimInUse || !strings.Contains(ready.Message, `"earlier"`) {
+				t.Errorf("Ready is %+v", ready)
+			}
+		})
+	}
+}
+
+func TestFirstOnClaim(t *testing.T) {
+	named := func(name, claim string, age time.Duration) v1alpha1.UploadStore {
+		return v1alpha1.UploadStore{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: name, CreationTimestamp: metav1.NewTime(noon.Add(-age))},
+			Spec:       v1alpha1.UploadStoreSpec{Volume: v1alpha1.VolumeSource{ClaimName: claim}},
+		}
+	}
+	store := named("b", "data", time.Minute)
+	for _, test := range []struct {
+		name  string
+		other v1alpha1.UploadStore
+		want  bool
+	}{
+		{"an older one has it", named("c", "data", time.Hour), true},
+		{"a younger one has not", named("a", "data", time.Second), false},
+		{"within a second the name decides", named("a", "data", time.Minute), true},
+		{"another claim", named("a", "other", time.Hour), false},
+		{"itself, as the cache has it", named("b", "data", time.Hour), false},
+	} {
+		if got := firstOnClaim(&store, []v1alpha1.UploadStore{test.other}) != nil; got != test.want {
+			t.Errorf("%s: another store has the claim: %v", test.name, got)
+		}
 	}
 }

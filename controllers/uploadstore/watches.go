@@ -30,6 +30,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("uploadstore").
 		For(&v1alpha1.UploadStore{}, builder.WithPredicates(specChanges())).
+		Watches(&v1alpha1.UploadStore{}, handler.EnqueueRequestsFromMapFunc(othersOnClaim(mgr.GetClient())), builder.WithPredicates(comingAndGoing())).
 		Owns(&appsv1.StatefulSet{}).
 		Owns(&corev1.Service{}).
 		Owns(&corev1.ServiceAccount{}).
@@ -64,18 +65,41 @@ func storeOfBinding(_ context.Context, binding client.Object) []reconcile.Reques
 // storesOfClaim are the Managed stores that keep their objects on a claim.
 func storesOfClaim(reader client.Reader) handler.MapFunc {
 	return func(ctx context.Context, claim client.Object) []reconcile.Request {
-		var stores v1alpha1.UploadStoreList
-		if err := reader.List(ctx, &stores, client.InNamespace(claim.GetNamespace())); err != nil {
-			return nil // from a cache, which fails only when the manager stops
-		}
-		var requests []reconcile.Request
-		for i := range stores.Items {
-			if spec := stores.Items[i].Spec; spec.Volume.ClaimName == claim.GetName() && spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged {
-				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&stores.Items[i])})
-			}
-		}
-		return requests
+		return storesOn(ctx, reader, claim.GetNamespace(), claim.GetName(), func(s *v1alpha1.UploadStore) bool {
+			return s.Spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged
+		})
 	}
+}
+
+// othersOnClaim are the other stores that name the claim of a store: one of them has it when the store is gone.
+func othersOnClaim(reader client.Reader) handler.MapFunc {
+	return func(ctx context.Context, obj client.Object) []reconcile.Request {
+		store, ok := obj.(*v1alpha1.UploadStore)
+		if !ok {
+			return nil
+		}
+		return storesOn(ctx, reader, store.Namespace, store.Spec.Volume.ClaimName, func(s *v1alpha1.UploadStore) bool { return s.Name != store.Name })
+	}
+}
+
+// storesOn are the stores on a claim that are wanted.
+func storesOn(ctx context.Context, reader client.Reader, namespace, claim string, wanted func(*v1alpha1.UploadStore) bool) []reconcile.Request {
+	var stores v1alpha1.UploadStoreList
+	if err := reader.List(ctx, &stores, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil // from a cache, which fails only when the manager stops
+	}
+	var requests []reconcile.Request
+	for i := range stores.Items {
+		if s := &stores.Items[i]; s.Spec.Volume.ClaimName == claim && wanted(s) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(s)})
+		}
+	}
+	return requests
+}
+
+// comingAndGoing lets through what is new and what is gone.
+func comingAndGoing() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
 }
 
 // countLater looks at the store of a session some time after the session
