@@ -25,7 +25,7 @@ type observation struct {
 	granted v1alpha1.UploadSessionAdmission
 	refusal *admission.Refusal
 	// replicaUntil is when the Lease of the session's replica runs out, zero without a
-	// Lease; read when there is no store to tell whether the replica is alive.
+	// Lease; read when no store tells that the replica is alive.
 	replicaUntil time.Time
 	// replicaGoneFrom is when the session's replica is gone for good, zero where nobody says
 	// that it is; read when the replica is not alive.
@@ -78,10 +78,7 @@ func (o *observation) observeReplica(ctx context.Context, reader client.Reader) 
 		}
 		return fmt.Errorf("get the Lease of the session's replica: %w", err)
 	}
-	o.replicaGoneFrom = heartbeat.GoneFrom(&lease)
-	if o.store == nil {
-		o.replicaUntil = heartbeat.Until(&lease)
-	}
+	o.replicaUntil, o.replicaGoneFrom = heartbeat.Until(&lease), heartbeat.GoneFrom(&lease)
 	return nil
 }
 

@@ -193,7 +193,7 @@ func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Ti
 		return 0
 	}
 	next := until(desired.ExpirationTime.Add(expiryGrace), now)
-	for _, then := range []time.Time{o.replicaUntil, o.replicaGoneFrom} {
+	for _, then := range []time.Time{o.replicaUntil, o.replicaUntil.Add(missedAfter), o.replicaGoneFrom} {
 		if wait := until(then, now); wait > 0 && (next == 0 || wait < next) {
 			next = wait
 		}

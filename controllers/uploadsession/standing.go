@@ -16,6 +16,10 @@ import (
 // before the status shows that it has not.
 const expiryGrace = 30 * time.Second
 
+// missedAfter is how long the Lease of a replica must have run out before its sessions tell of it. A
+// shorter lapse, such as a restart, is told by the store alone: it would be two writes for each session.
+const missedAfter = time.Minute
+
 // facts is what the rules look at: what was observed, and what the plan grants.
 type facts struct {
 	observation
@@ -159,7 +163,7 @@ func suspended(f facts) *standing {
 }
 
 func replicaNotReady(f facts) *standing {
-	if f.replicaAlive() {
+	if !f.replicaMissed() {
 		return nil
 	}
 	return waits(v1alpha1.ReasonReplicaNotReady, fmt.Sprintf("Replica %q holds the session's bytes and is not alive: "+
@@ -194,9 +198,15 @@ func (f facts) replicaAlive() bool {
 	return listed(f.store, f.admission.Replica)
 }
 
+// replicaMissed reports whether the session's replica has been away for so long that its sessions tell
+// of it. One without a Lease is missed at once.
+func (f facts) replicaMissed() bool {
+	return !f.replicaAlive() && !f.now.Before(f.replicaUntil.Add(missedAfter))
+}
+
 // awaitsReplica says what the replica has to do before the session goes.
 func (f facts) awaitsReplica(to string) string {
-	if f.replicaAlive() {
+	if !f.replicaMissed() {
 		return fmt.Sprintf("replica %q has yet to %s.", f.admission.Replica, to)
 	}
 	return fmt.Sprintf("replica %q has yet to %s and is not alive; start it again.", f.admission.Replica, to)

@@ -105,7 +105,7 @@ var _ = Describe("The end of a session", func() {
 		w.pass(leaseLife)
 		w.stepStore(ctx)
 		Expect(w.step(ctx, s)).To(Equal(time.Minute))
-		Expect(s).To(showing("True Admitted", "False ReplicaNotReady", "Unknown ReplicaNotReady"))
+		Expect(s).To(showing("True Admitted", "True Uploading", "Unknown Uploading"))
 
 		w.pass(time.Minute)
 		w.step(ctx, s)

@@ -135,6 +135,8 @@ var _ = Describe("The life of a session", func() {
 		w.step(ctx, s)
 		w.pass(leaseLife)
 		w.stepStore(ctx)
+		Expect(w.step(ctx, s)).To(Equal(time.Minute), "until then the store alone tells")
+		w.pass(time.Minute)
 		w.step(ctx, s)
 		Expect(s).To(showing("True Admitted", "False ReplicaNotReady", "Unknown ReplicaNotReady"))
 
@@ -142,6 +144,36 @@ var _ = Describe("The life of a session", func() {
 		w.stepStore(ctx)
 		w.step(ctx, s)
 		Expect(s).To(showing("True Admitted", "True Uploading", "Unknown Uploading"))
+	})
+
+	It("is not written for a short lapse of its replica's Lease, which its store tells of", func(ctx SpecContext) {
+		const all = 20
+		var sessions []*v1alpha1.UploadSession
+		for range all {
+			s := w.createSession(ctx, func(s *v1alpha1.UploadSession) { s.Spec.SizeBytes = ptr.To[int64](10) })
+			w.step(ctx, s)
+			sessions = append(sessions, s)
+		}
+		writes := func() (n int) {
+			for _, s := range sessions {
+				before := s.ResourceVersion
+				w.step(ctx, s)
+				Expect(s).To(showing("True Admitted", "True Uploading", "Unknown Uploading"))
+				if s.ResourceVersion != before {
+					n++
+				}
+			}
+			return n
+		}
+		w.pass(leaseLife)
+		w.stepStore(ctx)
+		Expect(condition(w.getStore(ctx).Status.Conditions, v1alpha1.ConditionReady)).To(Equal("False DataplaneLost"))
+		Expect(writes()).To(BeZero())
+		w.pass(time.Minute - time.Second)
+		Expect(writes()).To(BeZero())
+		w.heartbeat(ctx, replicaName, 1000)
+		w.stepStore(ctx)
+		Expect(writes()).To(BeZero())
 	})
 })
 
