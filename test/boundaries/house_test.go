@@ -87,6 +87,9 @@ var house = []room{
 		libraries: slices.Concat(kubernetes, []string{"sigs.k8s.io/json"}),
 	},
 
+	// The Go client: nothing but the standard library.
+	{path: "client"},
+
 	// What both programs tell of themselves.
 	{path: "telemetry", libraries: slices.Concat(openTelemetry, []string{"github.com/go-logr/logr", "sigs.k8s.io/controller-runtime/pkg/reconcile"})},
 
@@ -124,6 +127,8 @@ var wings = []room{
 	// The core's tests run it over a real sink.
 	{path: "dataplane/session", rooms: []string{"dataplane/session", "dataplane/sink/..."}, libraries: testLibraries},
 	{path: "dataplane/...", rooms: []string{"dataplane/...", "api/...", "test/..."}, libraries: kubernetesTests},
+	// The client's tests call the real dataplane.
+	{path: "client", rooms: []string{"client", "dataplane/..."}, libraries: slices.Concat(testLibraries, []string{"github.com/minio/crc64nvme"})},
 	{path: "telemetry", libraries: slices.Concat(testLibraries, openTelemetry, []string{"sigs.k8s.io/controller-runtime/pkg/reconcile"})},
 	{path: "cmd/...", rooms: []string{"..."}, libraries: []string{"..."}},
 	{path: "test/boundaries"},
