@@ -12,7 +12,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -24,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/cached"
 	"github.com/slipway-dev/slipway/controllers/keyring"
 	"github.com/slipway-dev/slipway/controllers/managed"
 	"github.com/slipway-dev/slipway/controllers/metrics"
@@ -52,16 +52,17 @@ func ManagerOptions() (ctrl.Options, error) {
 	return ctrl.Options{
 		Scheme: scheme,
 		Cache: cache.Options{
-			// Who wrote which field is as large as the rest of a session, and nobody here asks.
-			DefaultTransform: cache.TransformStripManagedFields(),
+			// What nobody here reads is most of an object, and as large as its user makes it.
+			DefaultTransform: cached.Object,
 			ByObject: map[client.Object]cache.ByObject{
 				// The Leases of nodes and leaders, which are most of all, are none of ours.
 				&coordinationv1.Lease{}: {Label: labels.NewSelector().Add(*ofAnyStore)},
 				// Claims are the users' own, and no label tells which are stores'.
-				&corev1.PersistentVolumeClaim{}: {Transform: stripClaim},
+				&corev1.PersistentVolumeClaim{}: {Transform: cached.Claim},
+				&v1alpha1.UploadSession{}:       {Transform: cached.Session},
 
 				&appsv1.StatefulSet{}:           ours,
-				&corev1.Pod{}:                   ours,
+				&corev1.Pod{}:                   {Label: ours.Label, Transform: cached.Pod},
 				&corev1.Service{}:               ours,
 				&corev1.ServiceAccount{}:        ours,
 				&networkingv1.NetworkPolicy{}:   ours,
@@ -72,21 +73,6 @@ func ManagerOptions() (ctrl.Options, error) {
 		},
 		// A plan for what the reconciler itself has changed would meet a conflict.
 		Client: client.Options{Cache: &client.CacheOptions{EnableReadYourWritesConsistency: ptr.To(true)}},
-	}, nil
-}
-
-// stripClaim leaves of a claim what stores are concerned with.
-func stripClaim(obj any) (any, error) {
-	claim, ok := obj.(*corev1.PersistentVolumeClaim)
-	if !ok {
-		return obj, nil
-	}
-	return &corev1.PersistentVolumeClaim{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID, ResourceVersion: claim.ResourceVersion,
-		},
-		Spec:   corev1.PersistentVolumeClaimSpec{AccessModes: claim.Spec.AccessModes},
-		Status: corev1.PersistentVolumeClaimStatus{Phase: claim.Status.Phase},
 	}, nil
 }
 

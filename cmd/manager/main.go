@@ -62,6 +62,11 @@ func main() {
 		os.Exit(2)
 	}
 
+	if err := limitMemory(); err != nil {
+		fmt.Fprintf(os.Stderr, "manager: refuses to start:\n%v\n", err)
+		os.Exit(2)
+	}
+
 	handler := telemetry.Handler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.logLevel}))
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
 	log := slog.New(handler)

@@ -25,8 +25,9 @@ const (
 	// wait for something else by now. It bounds what a limit that comes and goes costs.
 	refreshesAtOnce = 10
 	refreshEvery    = time.Second
-	// listPage is how many sessions come in one answer.
-	listPage = 500
+	// listPage is how many sessions come in one answer, whole: what users put into them is in memory while it
+	// is read, beside the cache's own list.
+	listPage = 100
 )
 
 // Queue is the ledger of the process that leads: fed by the watches, asked by

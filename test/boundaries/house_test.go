@@ -55,6 +55,12 @@ var house = []room{
 		"k8s.io/apimachinery",
 		"k8s.io/client-go/applyconfigurations/meta",
 	}},
+	// What the cache keeps: pure.
+	{path: "controllers/cached", rooms: []string{"controllers/conditions", "api/..."}, libraries: []string{
+		"k8s.io/api/core",
+		"k8s.io/apimachinery",
+		"sigs.k8s.io/controller-runtime/pkg/client",
+	}},
 	{path: "controllers/heartbeat", rooms: []string{"api/..."}, libraries: []string{
 		"k8s.io/api/coordination",
 		"k8s.io/apimachinery",

@@ -1,0 +1,55 @@
+package cached
+
+import (
+	"unique"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/conditions"
+)
+
+// Session leaves out of an UploadSession what nobody here reads and a user may make large, and keeps strings once
+// that many sessions have in common. It is a transform of the cache: what is no session, such as a tombstone,
+// stays as it is, and it never fails.
+func Session(obj any) (any, error) {
+	whole, ok := obj.(*v1alpha1.UploadSession)
+	if !ok {
+		return obj, nil
+	}
+	s := &v1alpha1.UploadSession{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: one(whole.Namespace), Name: whole.Name, UID: whole.UID, ResourceVersion: whole.ResourceVersion,
+			Generation: whole.Generation, CreationTimestamp: whole.CreationTimestamp, DeletionTimestamp: whole.DeletionTimestamp,
+			Finalizers: ones(whole.Finalizers),
+		},
+		Spec: whole.Spec, Status: whole.Status,
+	}
+	spec, status := &s.Spec, &s.Status
+	spec.Key, spec.Digest, spec.Attributes = "", "", nil
+	spec.StoreRef.Name, spec.Owner = one(spec.StoreRef.Name), one(spec.Owner)
+	status.Progress = v1alpha1.UploadSessionProgress{}
+	status.Conditions = told(status.Conditions)
+	status.Admission.Replica, status.Admission.Endpoint = one(status.Admission.Replica), one(status.Admission.Endpoint)
+	return s, nil
+}
+
+// told is the operator's own conditions. What others add is nothing that it reads.
+func told(list []metav1.Condition) []metav1.Condition {
+	own := conditions.Own(list, v1alpha1.ConditionAdmitted, v1alpha1.ConditionReady, v1alpha1.ConditionSucceeded)
+	for i := range own {
+		c := &own[i]
+		c.Type, c.Status, c.Reason, c.Message = one(c.Type), one(c.Status), one(c.Reason), one(c.Message)
+	}
+	return own
+}
+
+// one is a string that all that are equal share, as long as anybody has it.
+func one[S ~string](s S) S { return unique.Make(s).Value() }
+
+func ones(list []string) []string {
+	for i := range list {
+		list[i] = one(list[i])
+	}
+	return list
+}
