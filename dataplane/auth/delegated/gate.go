@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/sync/singleflight"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
@@ -32,10 +34,10 @@ const DefaultAudience = "uploads.slipway.dev"
 const CacheTTL = 10 * time.Second
 
 const (
-	// reviewTimeout bounds how long one question may take.
+	// reviewTimeout bounds how long one question may take, and before it how long a known token waits for its turn.
 	reviewTimeout = 10 * time.Second
-	// maxReviews bounds the tokens that are asked about at once: each token that nobody has seen
-	// is a question to the API server, and a stranger can make up any number.
+	// maxReviews bounds the tokens that are asked about at once, of those that are known and of those that are
+	// not: each token that nobody has seen is a question to the API server, and a stranger can make up any number.
 	maxReviews = 64
 	// maxToken bounds a token in bytes; those of ServiceAccounts have one or two KiB.
 	maxToken = 16 << 10
@@ -57,12 +59,18 @@ type Config struct {
 // Gate lets in who has a token of a user of the cluster that is bound to the
 // gate's audience, and lets them do what the cluster's authorization lets them.
 // It is an auth.Gate. An answer is kept for CacheTTL; where the API server is
-// away, nobody is let in after that.
+// away, nobody is let in after that. Tokens that were good lately are reviewed again in a room of
+// their own, where they wait for each other, so that tokens that somebody makes up keep none of them out.
 type Gate struct {
 	audience authenticator.Audiences
 	tokens   authenticator.Request
 	access   authorizer.Authorizer
 	config   Config
+
+	known     *known
+	again     chan struct{} // one for each known token that is being reviewed
+	strangers *room
+	reviews   singleflight.Group
 }
 
 var _ auth.Gate = (*Gate)(nil)
@@ -77,10 +85,8 @@ func New(c Config) (*Gate, error) {
 	}
 	unhurried := rest.CopyConfig(c.API)
 	unhurried.QPS = -1 // what bounds the questions is maxReviews, and the API server's own priority and fairness
-	bounded := rest.CopyConfig(unhurried)
-	bounded.Wrap(func(next http.RoundTripper) http.RoundTripper { return newBounded(next, maxReviews) })
 
-	reviews, err := authenticationclient.NewForConfig(bounded)
+	reviews, err := authenticationclient.NewForConfig(unhurried)
 	if err != nil {
 		return nil, fmt.Errorf("client for TokenReviews: %w", err)
 	}
@@ -89,11 +95,14 @@ func New(c Config) (*Gate, error) {
 		return nil, fmt.Errorf("client for SubjectAccessReviews: %w", err)
 	}
 	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 3}
-	g := &Gate{audience: authenticator.Audiences{c.Audience}, config: c}
+	g := &Gate{
+		audience: authenticator.Audiences{c.Audience}, config: c,
+		known: newKnown(), again: make(chan struct{}, maxReviews), strangers: newRoom(maxReviews),
+	}
 	// Without audiences of its own: an authenticator that does not say for whom a token
-	// is would make every token one for us.
+	// is would make every token one for us. Its cache has no bound, and is not used.
 	if g.tokens, _, err = (authenticatorfactory.DelegatingAuthenticatorConfig{
-		TokenAccessReviewClient: reviews, TokenAccessReviewTimeout: reviewTimeout, WebhookRetryBackoff: &backoff, CacheTTL: CacheTTL,
+		TokenAccessReviewClient: reviews, TokenAccessReviewTimeout: reviewTimeout, WebhookRetryBackoff: &backoff, CacheTTL: 0,
 	}).New(); err != nil {
 		return nil, fmt.Errorf("delegating authenticator: %w", err)
 	}
@@ -113,18 +122,73 @@ func (g *Gate) Authenticate(r *http.Request) (auth.Caller, error) {
 	if len(fields) != 1 || !plausible(fields[0]) {
 		return auth.Caller{}, auth.ErrUnauthenticated
 	}
+	_, token, _ := strings.Cut(fields[0], " ")
+	key := g.known.key(token)
+	if caller, fresh, _ := g.look(key); fresh {
+		return caller, nil
+	}
+	// Whoever comes with the same token meanwhile gets the same answer, and the review goes on without its client.
+	from := addressOf(r.RemoteAddr)
+	asked := g.reviews.DoChan(string(key[:]), func() (any, error) { return g.review(fields[0], key, from) })
+	select {
+	case answer := <-asked:
+		caller, _ := answer.Val.(auth.Caller)
+		return caller, answer.Err
+	case <-r.Context().Done():
+		return auth.Caller{}, auth.ErrUnavailable
+	}
+}
+
+// look returns who has a token, whether that may be believed still, and whether the token is known at all.
+func (g *Gate) look(key tokenKey) (c auth.Caller, fresh, known bool) {
+	now := time.Now()
+	c, reviewed, known := g.known.look(key, now)
+	return c, known && now.Sub(reviewed) < CacheTTL, known
+}
+
+// review asks whose the token of a field is, once there is a place for it.
+func (g *Gate) review(field string, key tokenKey, from netip.Addr) (auth.Caller, error) {
+	caller, fresh, known := g.look(key)
+	if fresh { // another review has ended in between
+		return caller, nil
+	}
+	leave, err := g.enter(known, from)
+	if err != nil {
+		g.config.Log.Warn("a token can't be reviewed", "error", err, "known", known)
+		return auth.Caller{}, auth.ErrUnavailable
+	}
+	defer leave()
 	// The authenticator reads other headers too, and is shown none of them.
-	ctx := authenticator.WithAudiences(r.Context(), g.audience)
-	shown := (&http.Request{Header: http.Header{"Authorization": fields}}).WithContext(ctx)
+	ctx := authenticator.WithAudiences(context.Background(), g.audience)
+	shown := (&http.Request{Header: http.Header{"Authorization": {field}}}).WithContext(ctx)
+	asked := time.Now()
 	response, ok, err := g.tokens.AuthenticateRequest(shown)
 	switch {
 	case ok && err == nil:
-		return callerOf(response.User), nil
+		caller := callerOf(response.User)
+		g.known.keep(key, caller, asked)
+		return caller, nil
 	case err != nil && isUnavailable(err):
-		g.config.Log.WarnContext(r.Context(), "a token can't be reviewed", "error", err)
+		g.config.Log.Warn("a token can't be reviewed", "error", err, "known", known)
 		return auth.Caller{}, auth.ErrUnavailable
 	}
+	g.known.forget(key)
 	return auth.Caller{}, auth.ErrUnauthenticated
+}
+
+// enter takes a place to review a token, which leave gives back.
+func (g *Gate) enter(known bool, from netip.Addr) (leave func(), err error) {
+	if !known {
+		return func() { g.strangers.leave(from) }, g.strangers.enter(from)
+	}
+	patience := time.NewTimer(reviewTimeout)
+	defer patience.Stop()
+	select {
+	case g.again <- struct{}{}:
+		return func() { <-g.again }, nil
+	case <-patience.C:
+		return nil, errors.New("too many known tokens are being reviewed")
+	}
 }
 
 // Authorize implements auth.Gate.

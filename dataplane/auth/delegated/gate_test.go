@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,60 +216,3 @@ func TestTheAPIServerIsAway(t *testing.T) {
 		t.Errorf("without a token there is nothing to ask: %v", err)
 	}
 }
-
-// A flood of tokens is not passed on to the API server.
-func TestReviewsAreBounded(t *testing.T) {
-	const most, flood = 3, 20
-	var going, highest atomic.Int32
-	open := make(chan struct{})
-	full := make(chan struct{}, flood)
-	next := roundTripper(func(*http.Request) (*http.Response, error) {
-		n := going.Add(1)
-		defer going.Add(-1)
-		for {
-			seen := highest.Load()
-			if n <= seen || highest.CompareAndSwap(seen, n) {
-				break
-			}
-		}
-		full <- struct{}{}
-		<-open
-		return nil, errors.New("answered")
-	})
-	b := newBounded(next, most)
-	ask := func() error {
-		response, err := b.RoundTrip(&http.Request{})
-		if response != nil {
-			_ = response.Body.Close() // there is none: every request fails
-		}
-		return err
-	}
-	var refused atomic.Int32
-	var group sync.WaitGroup
-	for range most {
-		group.Go(func() { _ = ask() })
-	}
-	for range most {
-		<-full
-	}
-	for range flood {
-		if errors.Is(ask(), errTooMany) {
-			refused.Add(1)
-		}
-	}
-	close(open)
-	group.Wait()
-	if highest.Load() != most || refused.Load() != flood {
-		t.Errorf("%d at once, want %d; %d refused, want %d", highest.Load(), most, refused.Load(), flood)
-	}
-	if !isUnavailable(fmt.Errorf("Post: %w", errTooMany)) {
-		t.Error("who is refused for the flood of others would be told that their token is bad")
-	}
-	if errors.Is(ask(), errTooMany) {
-		t.Error("a slot is lost")
-	}
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
