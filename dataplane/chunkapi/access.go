@@ -56,15 +56,18 @@ func (a *api) authorize(r *http.Request, c call, name upload.Name) error {
 // audit counts and logs a request that was denied, for whoever looks for an intruder. It
 // tells nothing of the credentials.
 func (a *api) audit(w http.ResponseWriter, r *http.Request, err error) {
-	if !errors.Is(err, auth.ErrUnauthenticated) && !errors.Is(err, auth.ErrForbidden) {
-		return
-	}
-	denial := metrics.Forbidden
-	if errors.Is(err, auth.ErrUnauthenticated) {
-		denial = metrics.Unauthenticated
-	}
-	a.metrics.Denied(denial)
 	caller := callerOf(r)
-	a.log.WarnContext(r.Context(), "request denied", "reason", err, "user", caller.User, "ticket", caller.Ticket != nil,
-		"session", sessionOf(r), "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "requestID", w.Header().Get(requestIDHeader))
+	what := []any{
+		"reason", err, "user", caller.User, "ticket", caller.Ticket != nil,
+		"session", sessionOf(r), "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr, "requestID", w.Header().Get(requestIDHeader),
+	}
+	// Lines are limited in rate by where they are written: strangers must not hide what a known caller tries.
+	switch {
+	case errors.Is(err, auth.ErrUnauthenticated):
+		a.metrics.Denied(metrics.Unauthenticated)
+		a.log.WarnContext(r.Context(), "request denied", what...)
+	case errors.Is(err, auth.ErrForbidden):
+		a.metrics.Denied(metrics.Forbidden)
+		a.log.WarnContext(r.Context(), "request denied", what...)
+	}
 }

@@ -135,7 +135,7 @@ var wings = []room{
 	{path: "dataplane/...", rooms: []string{"dataplane/...", "api/...", "test/..."}, libraries: kubernetesTests},
 	// The client's tests call the real dataplane.
 	{path: "client", rooms: []string{"client", "dataplane/..."}, libraries: slices.Concat(testLibraries, []string{"github.com/minio/crc64nvme"})},
-	{path: "telemetry", libraries: slices.Concat(testLibraries, openTelemetry, []string{"sigs.k8s.io/controller-runtime/pkg/reconcile"})},
+	{path: "telemetry", libraries: slices.Concat(testLibraries, openTelemetry, []string{"github.com/go-logr/logr", "sigs.k8s.io/controller-runtime/pkg/reconcile"})},
 	{path: "cmd/...", rooms: []string{"..."}, libraries: []string{"..."}},
 	{path: "test/boundaries"},
 	{path: "test/...", rooms: []string{"..."}, libraries: []string{"..."}},
