@@ -11,22 +11,23 @@ import (
 )
 
 // checkJSON looks at the header of a request whose body is to be JSON of at
-// most limit bytes, before any of it is read. What is its name.
-func checkJSON(r *http.Request, what string, limit int64) error {
-	if coding := contentCoding(r.Header); coding != "" {
-		return refuse(CodeUnsupportedEncoding, "the %s has Content-Encoding %q", what, coding)
+// most limit bytes, before any of it is read, and returns what it says of the body. What is its name.
+func checkJSON(r *http.Request, what string, limit int64) (stated, error) {
+	said, err := readStated(r, ofJSON)
+	if err != nil {
+		return said, err
 	}
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return refuse(CodeUnsupportedMediaType, "the Content-Type is %q", r.Header.Get("Content-Type"))
+		return said, refuse(CodeUnsupportedMediaType, "the Content-Type is %q", r.Header.Get("Content-Type"))
 	}
 	if r.ContentLength > limit {
-		return refuse(CodeBodyTooLarge, "a %s has at most %d bytes", what, limit)
+		return said, refuse(CodeBodyTooLarge, "a %s has at most %d bytes", what, limit)
 	}
-	return nil
+	return said, nil
 }
 
 // readJSON reads the body, for which a client has as long as it may be idle.
-func readJSON(w http.ResponseWriter, r *http.Request, what string, limit int64) ([]byte, error) {
+func readJSON(w http.ResponseWriter, r *http.Request, what string, limit int64, said stated) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return nil, refuse(CodeBodyTooLarge, "a %s has at most %d bytes", what, limit)
@@ -37,5 +38,5 @@ func readJSON(w http.ResponseWriter, r *http.Request, what string, limit int64) 
 		}
 		return nil, fmt.Errorf("%w: %w", session.ErrBody, err)
 	}
-	return body, nil
+	return body, said.checkBody(body)
 }

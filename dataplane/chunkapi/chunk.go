@@ -3,9 +3,7 @@ package chunkapi
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
@@ -41,10 +39,7 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request, name upload.Name)
 	if r.ContentLength < 0 || r.ContentLength == 0 && r.Header.Get("Content-Length") == "" {
 		return refuse(CodeLengthRequired, "")
 	}
-	if coding := contentCoding(r.Header); coding != "" {
-		return refuse(CodeUnsupportedEncoding, "the chunk has Content-Encoding %q", coding)
-	}
-	checks, err := contentChecks(r.Header)
+	said, err := readStated(r, ofChunk)
 	if err != nil {
 		return err
 	}
@@ -55,7 +50,10 @@ func (a *api) putChunk(w http.ResponseWriter, r *http.Request, name upload.Name)
 	if err := fits(st, index, r.ContentLength); err != nil {
 		return err
 	}
-	added, err := a.receiveInTurn(w, r, st, index, checks)
+	if err := said.isAt(index, st.Meta.Spec); err != nil {
+		return err
+	}
+	added, err := a.receiveInTurn(w, r, st, index, said.checks)
 	if err != nil {
 		return err
 	}
@@ -109,12 +107,6 @@ func (a *api) receive(w http.ResponseWriter, r *http.Request, name upload.Name, 
 		return false, refuse(CodeBusy, "another request has been sending chunk %d for %s", chunk.index, a.idle)
 	}
 	return added, err
-}
-
-// contentCoding is how the body is encoded; empty where it is as it is. All
-// fields count: a first one that is empty hides none.
-func contentCoding(h http.Header) string {
-	return strings.Join(slices.DeleteFunc(slices.Clone(h.Values("Content-Encoding")), func(s string) bool { return s == "" }), ", ")
 }
 
 // parseIndex reads the index of a chunk as it is in a path: one index, one path.

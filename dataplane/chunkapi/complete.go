@@ -18,11 +18,11 @@ const maxCompleteBody = 4 << 10
 const completePoll = "1"
 
 func (a *api) complete(w http.ResponseWriter, r *http.Request, name upload.Name) error {
-	sent, err := reprDigests(r.Header)
+	said, err := readStated(r, ofComplete)
 	if err != nil {
 		return err
 	}
-	if err := a.skipBody(w, r); err != nil {
+	if err := a.skipBody(w, r, said); err != nil {
 		return err
 	}
 	// It may have to be asked for, which is no part of the wait below.
@@ -30,7 +30,7 @@ func (a *api) complete(w http.ResponseWriter, r *http.Request, name upload.Name)
 	if err != nil {
 		return err
 	}
-	want, err := comparedWith(sent, st.Grant.Algorithm)
+	want, err := comparedWith(said.whole, st.Grant.Algorithm)
 	if err != nil {
 		return err
 	}
@@ -52,20 +52,21 @@ func (a *api) complete(w http.ResponseWriter, r *http.Request, name upload.Name)
 
 // skipBody reads a body that has no meaning to its end, after which net/http
 // watches whether the client is still there.
-func (a *api) skipBody(w http.ResponseWriter, r *http.Request) error {
+func (a *api) skipBody(w http.ResponseWriter, r *http.Request, said stated) error {
 	if r.ContentLength == 0 {
-		return nil // net/http watches already, and its deadline is not ours
+		return said.checkBody(nil) // net/http watches already, and its deadline is not ours
 	}
 	if r.ContentLength > maxCompleteBody {
 		return refuse(CodeBodyTooLarge, "")
 	}
-	body := newIncomingBody(w, r, a.idle, func() bool { return true })
-	defer body.release(w, r)
-	switch n, err := io.Copy(io.Discard, io.LimitReader(body, maxCompleteBody+1)); {
+	incoming := newIncomingBody(w, r, a.idle, func() bool { return true })
+	defer incoming.release(w, r)
+	body, err := io.ReadAll(io.LimitReader(incoming, maxCompleteBody+1))
+	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %w", session.ErrBody, err)
-	case n > maxCompleteBody:
+	case len(body) > maxCompleteBody:
 		return refuse(CodeBodyTooLarge, "")
 	}
-	return nil
+	return said.checkBody(body)
 }

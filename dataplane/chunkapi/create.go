@@ -24,7 +24,7 @@ const (
 // create creates a session, or finds the one that the same request created
 // before, and waits for a while until it is admitted.
 func (a *api) create(w http.ResponseWriter, r *http.Request, name upload.Name) error {
-	want, err := a.wanted(r, name.Namespace)
+	want, said, err := a.wanted(r, name.Namespace)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, name upload.Name) e
 	default:
 		return refuse(CodeBusy, "%d requests to create a session are being served", cap(a.creating))
 	}
-	if want.Spec, err = readJSON(w, r, "spec", maxSpec); err != nil {
+	if want.Spec, err = readJSON(w, r, "spec", maxSpec, said); err != nil {
 		return err
 	}
 	created, err := a.creator.Create(r.Context(), want)
@@ -49,15 +49,14 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, name upload.Name) e
 	return a.writeCreated(w, r, created)
 }
 
-// wanted is what the header asks for, before any of the body is read.
-func (a *api) wanted(r *http.Request, namespace string) (upload.CreateRequest, error) {
+// wanted is what the header asks for, and what it says of the body, before any of that is read.
+func (a *api) wanted(r *http.Request, namespace string) (upload.CreateRequest, stated, error) {
 	want := upload.CreateRequest{Namespace: namespace, Owner: callerOf(r).User}
-	if err := checkJSON(r, "spec", maxSpec); err != nil {
-		return want, err
+	said, err := checkJSON(r, "spec", maxSpec)
+	if err == nil {
+		want.Key, err = idempotencyKey(r.Header)
 	}
-	var err error
-	want.Key, err = idempotencyKey(r.Header)
-	return want, err
+	return want, said, err
 }
 
 // creationWait is the context of the wait for admission.

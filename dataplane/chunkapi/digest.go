@@ -3,14 +3,15 @@ package chunkapi
 import (
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/base64"
 	"hash"
 	"hash/crc32"
 	"net/http"
+	"strings"
 
 	"github.com/dunglas/httpsfv"
 	"github.com/minio/crc64nvme"
 
-	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -52,6 +53,11 @@ func contentAlgorithms() []algorithm {
 	return []algorithm{{sha256Algorithm, sha256.Size}, {"sha-512", sha512.Size}, {"crc64nvme", crc64nvme.Size}, {"crc32c", crc32.Size}}
 }
 
+// wholeAlgorithms are those that the digest of an object may be of.
+func wholeAlgorithms() []algorithm {
+	return []algorithm{{sha256Algorithm, sha256.Size}, {blake3Algorithm, blake3Size}}
+}
+
 // contentHash returns a fresh hash of one of the contentAlgorithms.
 func contentHash(algorithm string) hash.Hash {
 	switch algorithm {
@@ -63,42 +69,6 @@ func contentHash(algorithm string) hash.Hash {
 		return crc64nvme.New()
 	}
 	return crc32.New(crc32.MakeTable(crc32.Castagnoli))
-}
-
-// contentChecks returns what the bytes of a chunk must sum up to; none where
-// the client sent no digest.
-func contentChecks(h http.Header) ([]session.Check, error) {
-	digests, err := parseDigests(h.Values(contentDigestHeader), contentAlgorithms())
-	if err != nil {
-		return nil, wanting(err, wantContentDigestHeader, wantedContentDigests)
-	}
-	var checks []session.Check
-	for _, d := range digests {
-		checks = append(checks, session.Check{Name: d.algorithm, Hash: contentHash(d.algorithm), Want: d.sum})
-	}
-	return checks, nil
-}
-
-// reprDigests returns the digests that the client sent of the whole, at most
-// one of each algorithm that an upload may have.
-func reprDigests(h http.Header) ([]upload.Digest, error) {
-	sent, err := parseDigests(h.Values(reprDigestHeader), []algorithm{{sha256Algorithm, sha256.Size}, {blake3Algorithm, blake3Size}})
-	if err != nil {
-		return nil, wanting(err, wantReprDigestHeader, wantedReprDigests)
-	}
-	var digests []upload.Digest
-	for _, d := range sent {
-		a := upload.SHA256
-		if d.algorithm == blake3Algorithm {
-			a = upload.BLAKE3
-		}
-		digest, err := a.Digest(d.sum)
-		if err != nil {
-			return nil, err
-		}
-		digests = append(digests, digest)
-	}
-	return digests, nil
 }
 
 // blake3Size is the size of a BLAKE3 sum in bytes, of those that there may be.
@@ -151,6 +121,32 @@ func parseDigests(values []string, supported []algorithm) ([]sentDigest, error) 
 			return nil, refuse(CodeInvalidDigest, "the value of %s is not a byte sequence of %d bytes", a.name, a.size)
 		}
 		parsed = append(parsed, sentDigest{a.name, sum})
+	}
+	if len(parsed) == 0 {
+		return nil, refuse(CodeUnsupportedDigest, "none of the algorithms sent is supported")
+	}
+	return parsed, nil
+}
+
+// parseInstanceDigests reads the Digest field of RFC 3230, section 4.3.2: algorithms, whose case
+// does not matter, and sums in base64. Those that are not supported are passed over, but one must be.
+func parseInstanceDigests(values []string, supported []algorithm) ([]sentDigest, error) {
+	var parsed []sentDigest
+	for value := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		name, text, ok := strings.Cut(strings.TrimSpace(value), "=")
+		if !ok || name == "" {
+			return nil, refuse(CodeInvalidDigest, "the field is not a list such as sha-256=<base64>")
+		}
+		for _, a := range supported {
+			if !strings.EqualFold(name, a.name) {
+				continue
+			}
+			sum, err := base64.StdEncoding.Strict().DecodeString(text)
+			if err != nil || len(sum) != a.size {
+				return nil, refuse(CodeInvalidDigest, "the value of %s is not %d bytes in base64", a.name, a.size)
+			}
+			parsed = append(parsed, sentDigest{a.name, sum})
+		}
 	}
 	if len(parsed) == 0 {
 		return nil, refuse(CodeUnsupportedDigest, "none of the algorithms sent is supported")

@@ -22,13 +22,19 @@ func TestFormatDigest(t *testing.T) {
 	if got := formatDigest(digestOf([]byte(`{"hello": "world"}`))); got != field {
 		t.Errorf("got %s, want %s", got, field)
 	}
-	got, err := reprDigests(http.Header{"Repr-Digest": {"unknown=?1", field + ";q=1"}})
+	got, err := wholeOf(http.Header{"Repr-Digest": {"unknown=?1", field + ";q=1"}})
 	if err != nil || !slices.Equal(got, []upload.Digest{digestOf([]byte(`{"hello": "world"}`))}) {
 		t.Errorf("got %s, %v", got, err)
 	}
-	if got, err := reprDigests(http.Header{}); got != nil || err != nil {
+	if got, err := wholeOf(http.Header{}); got != nil || err != nil {
 		t.Errorf("of no field: %q, %v", got, err)
 	}
+}
+
+// wholeOf is the digests of the object that a request to complete has.
+func wholeOf(h http.Header) ([]upload.Digest, error) {
+	s, err := readStated(&http.Request{Header: h}, ofComplete)
+	return s.whole, err
 }
 
 func TestDigestsOfTwoAlgorithms(t *testing.T) {
@@ -41,13 +47,13 @@ func TestDigestsOfTwoAlgorithms(t *testing.T) {
 			t.Fatal(err)
 		}
 		both[i] = d
-		got, err := reprDigests(http.Header{"Repr-Digest": {formatDigest(d)}})
+		got, err := wholeOf(http.Header{"Repr-Digest": {formatDigest(d)}})
 		if err != nil || !slices.Equal(got, []upload.Digest{d}) {
 			t.Errorf("%s comes back as %s, %v", d, got, err)
 		}
 	}
 	field := formatDigest(both[1]) + ", " + formatDigest(both[0])
-	sent, err := reprDigests(http.Header{"Repr-Digest": {field}})
+	sent, err := wholeOf(http.Header{"Repr-Digest": {field}})
 	if err != nil || !slices.Equal(sent, both[:]) {
 		t.Errorf("%q is read as %s, %v", field, sent, err)
 	}
@@ -123,8 +129,7 @@ func FuzzParseDigestHeader(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, field string) {
-		h := http.Header{contentDigestHeader: {field}, reprDigestHeader: {field}}
-		checks, err := contentChecks(h)
+		checks, err := checksOf(field)
 		checkRefusal(t, err, wantContentDigestHeader)
 		if err == nil {
 			if len(checks) == 0 {
@@ -141,17 +146,23 @@ func FuzzParseDigestHeader(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			same, err := contentChecks(http.Header{contentDigestHeader: {again}})
+			same, err := checksOf(again)
 			if err != nil || !equalChecks(checks, same) {
 				t.Errorf("%q is read again as %v, %v", again, same, err)
 			}
 		}
-		digests, err := reprDigests(h)
+		digests, err := wholeOf(http.Header{reprDigestHeader: {field}})
 		checkRefusal(t, err, wantReprDigestHeader)
 		if (err == nil) != (len(digests) > 0) {
 			t.Errorf("digests %q with error %v", digests, err)
 		}
 	})
+}
+
+// checksOf is what a chunk with a Content-Digest is checked for.
+func checksOf(field string) ([]session.Check, error) {
+	s, err := readStated(&http.Request{Header: http.Header{contentDigestHeader: {field}}}, ofChunk)
+	return s.checks, err
 }
 
 func equalChecks(a, b []session.Check) bool {

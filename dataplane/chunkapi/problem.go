@@ -36,6 +36,8 @@ const (
 	CodeWrongChunkLength      Code = "wrong-chunk-length"
 	CodeInvalidDigest         Code = "invalid-digest"
 	CodeUnsupportedDigest     Code = "unsupported-digest"
+	CodeUnsupportedField      Code = "unsupported-field"
+	CodeWrongPlace            Code = "wrong-place"
 	CodeIncompleteBody        Code = "incomplete-body"
 	CodeNotFound              Code = "not-found"
 	CodeUnknownSession        Code = "unknown-session"
@@ -185,6 +187,14 @@ func kinds() []kind {
 			next: "Send a digest of an algorithm that the Want field of this answer lists, or none.",
 		},
 		{
+			code: CodeUnsupportedField, status: http.StatusBadRequest, title: "Header field is not supported",
+			next: "Leave the field out, and send a digest as Content-Digest with a chunk or as Repr-Digest with complete.",
+		},
+		{
+			code: CodeWrongPlace, status: http.StatusBadRequest, title: "Content-Range is not the place of the chunk",
+			next: "Send the bytes of that place with the index of their chunk, or leave Content-Range out.",
+		},
+		{
 			code: CodeRequestTimeout, status: http.StatusRequestTimeout, title: "No byte arrived for too long",
 			when: []error{session.ErrBody, os.ErrDeadlineExceeded},
 			next: "Send the request again; none of it counted.",
@@ -271,7 +281,7 @@ func kinds() []kind {
 			next: "Send a smaller body; only to create a session or a ticket is one needed.",
 		},
 		{
-			code: CodeUnsupportedEncoding, status: http.StatusUnsupportedMediaType, title: "Content-Encoding is not supported",
+			code: CodeUnsupportedEncoding, status: http.StatusUnsupportedMediaType, title: "The coding of the body is not supported",
 			next: "Send the bytes of the object as they are.",
 		},
 		{

@@ -232,6 +232,20 @@ func problemCases() []problemCase {
 				return w.put("abc", 0, []byte("0123"), "Content-Encoding", "gzip")
 			},
 		},
+		{
+			name: "range of another chunk", code: CodeWrongPlace, status: 400,
+			make: func(w *world) answer {
+				abc(w)
+				return w.put("abc", 0, []byte("0123"), "Content-Range", "bytes 4-7/10")
+			},
+		},
+		{
+			name: "offset of another protocol", code: CodeUnsupportedField, status: 400,
+			make: func(w *world) answer {
+				abc(w)
+				return w.put("abc", 0, []byte("0123"), "Upload-Offset", "0")
+			},
+		},
 		{name: "digest is no dictionary", code: CodeInvalidDigest, status: 400, make: invalidDigest("sha-256=:!:"), check: hasHeader("Want-Content-Digest", wantedContentDigests)},
 		{name: "digest is empty", code: CodeInvalidDigest, status: 400, make: invalidDigest("")},
 		{name: "digest is too short", code: CodeInvalidDigest, status: 400, make: invalidDigest("sha-256=:AAAA:")},

@@ -126,12 +126,17 @@ func (a *api) mayDelegate(r *http.Request, name upload.Name, verbs []auth.Verb) 
 func readTicketRequest(w http.ResponseWriter, r *http.Request) (TicketRequest, error) {
 	var want TicketRequest
 	if r.ContentLength == 0 {
-		return want, nil
-	}
-	if err := checkJSON(r, "request for a ticket", maxTicketRequest); err != nil {
+		said, err := readStated(r, ofJSON)
+		if err == nil {
+			err = said.checkBody(nil)
+		}
 		return want, err
 	}
-	body, err := readJSON(w, r, "request for a ticket", maxTicketRequest)
+	said, err := checkJSON(r, "request for a ticket", maxTicketRequest)
+	if err != nil {
+		return want, err
+	}
+	body, err := readJSON(w, r, "request for a ticket", maxTicketRequest, said)
 	if err != nil || len(body) == 0 {
 		return want, err
 	}
