@@ -103,6 +103,7 @@ type StoreReference struct {
 // +kubebuilder:validation:XValidation:rule="self.completion == oldSelf.completion",message="completion is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="self.reclaimPolicy == oldSelf.reclaimPolicy",message="reclaimPolicy is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="has(self.owner) == has(oldSelf.owner) && (!has(self.owner) || self.owner == oldSelf.owner)",message="owner is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="has(self.uploaders) == has(oldSelf.uploaders) && (!has(self.uploaders) || self.uploaders == oldSelf.uploaders)",message="uploaders are immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="has(self.attributes) == has(oldSelf.attributes) && (!has(self.attributes) || self.attributes == oldSelf.attributes)",message="attributes are immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="oldSelf.desiredState != 'Cancelled' || self.desiredState == 'Cancelled'",message="desiredState can't leave Cancelled; create another session"
 // +kubebuilder:validation:XValidation:rule="!has(self.chunkSizeBytes) || (self.sizeBytes + self.chunkSizeBytes - 1) / self.chunkSizeBytes <= 100000",message="a session has at most 100000 chunks; choose a larger chunkSizeBytes"
@@ -172,6 +173,18 @@ type UploadSessionSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Owner string `json:"owner,omitempty"`
+
+	// uploaders are ServiceAccounts of the namespace, at most 16, who may send, read and end the session as
+	// its owner may, in a store whose spec.access is Owner; each a name of at most 253 characters.
+	// RBAC has to let them too. None by default. Immutable.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="must be the name of a ServiceAccount"
+	Uploaders []string `json:"uploaders,omitempty"`
 
 	// attributes are kept with the object: at most 16 pairs, keys of 1 to 63 letters, digits,
 	// '.', '_' and '-', values of at most 256 characters. Immutable.
@@ -275,6 +288,10 @@ type UploadSessionAdmission struct {
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	MaxActiveDeadlineSeconds int32 `json:"maxActiveDeadlineSeconds,omitempty"`
+
+	// access is Owner where the store's spec.access was that at admission.
+	// +optional
+	Access StoreAccess `json:"access,omitempty"`
 
 	// reservedBytes is how much of the volume is reserved for the session.
 	// +required

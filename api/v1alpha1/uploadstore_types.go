@@ -16,6 +16,17 @@ const (
 	DataplaneModeSidecar DataplaneMode = "Sidecar"
 )
 
+// StoreAccess says who may send, read and end the sessions of a store.
+// +kubebuilder:validation:Enum=Namespace;Owner
+type StoreAccess string
+
+const (
+	// StoreAccessNamespace means that RBAC alone decides: whoever has the right in the namespace.
+	StoreAccessNamespace StoreAccess = "Namespace"
+	// StoreAccessOwner means that besides RBAC a session is only for its owner and its uploaders.
+	StoreAccessOwner StoreAccess = "Owner"
+)
+
 // VolumeSource is where a store keeps its objects.
 type VolumeSource struct {
 	// claimName names the PersistentVolumeClaim, in the same namespace, that is the volume.
@@ -182,6 +193,14 @@ type UploadStoreSpec struct {
 	// dataplane is how the dataplane runs.
 	// +required
 	Dataplane DataplaneSpec `json:"dataplane,omitzero"`
+
+	// access says who may send, read and end a session, among those whom RBAC lets: Namespace
+	// (the default), whoever has the right in the namespace; or Owner, the session's spec.owner, the
+	// ServiceAccounts in its spec.uploaders, and who may "access-others" uploadsessions. What holds at
+	// its admission holds for the content of a session to its end.
+	// +optional
+	// +default="Namespace"
+	Access StoreAccess `json:"access,omitempty"`
 
 	// limits bounds what a session may ask for.
 	// +optional

@@ -514,6 +514,11 @@ func (in *UploadSessionSpec) DeepCopyInto(out *UploadSessionSpec) {
 		*out = new(int64)
 		**out = **in
 	}
+	if in.Uploaders != nil {
+		in, out := &in.Uploaders, &out.Uploaders
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Attributes != nil {
 		in, out := &in.Attributes, &out.Attributes
 		*out = make(map[string]AttributeValue, len(*in))

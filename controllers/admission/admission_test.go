@@ -181,6 +181,17 @@ func TestAGrantKeepsWhatTheStoreSaysOfTime(t *testing.T) {
 	}
 }
 
+func TestAGrantKeepsWhoseTheSessionIs(t *testing.T) {
+	for _, test := range []struct{ store, want v1alpha1.StoreAccess }{
+		{v1alpha1.StoreAccessOwner, v1alpha1.StoreAccessOwner}, {v1alpha1.StoreAccessNamespace, ""}, {"", ""},
+	} {
+		grant, _ := ask(asks(1), changed(store(1000, "a"), func(s *v1alpha1.UploadStore) { s.Spec.Access = test.store }), nil)
+		if grant.Access != test.want {
+			t.Errorf("of a store with access %q the grant has %q, want %q", test.store, grant.Access, test.want)
+		}
+	}
+}
+
 func TestReserved(t *testing.T) {
 	got := Reserved(sessions(on("a", 1), on("b", 2), published(on("a", 4)), ended(on("a", 8)), *asks(16)))
 	if got != 3 {

@@ -230,7 +230,17 @@ func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadS
 		TTLSecondsAfterFinished:  defaults.TTLSecondsAfterFinished,
 		MaxIdleTimeoutSeconds:    limits.MaxIdleTimeoutSeconds,
 		MaxActiveDeadlineSeconds: limits.MaxActiveDeadlineSeconds,
+
+		Access: restricted(store),
 	}, nil
+}
+
+// restricted is the access of a store where it is narrower than RBAC's; empty otherwise.
+func restricted(store *v1alpha1.UploadStore) v1alpha1.StoreAccess {
+	if store.Spec.Access == v1alpha1.StoreAccessNamespace {
+		return ""
+	}
+	return store.Spec.Access
 }
 
 // refuses says why a session that stands in its line may not start now; nil when it may. The

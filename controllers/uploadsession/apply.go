@@ -152,5 +152,8 @@ func admissionConfiguration(a v1alpha1.UploadSessionAdmission) *applyv1alpha1.Up
 	if a.MaxActiveDeadlineSeconds != 0 {
 		c.WithMaxActiveDeadlineSeconds(a.MaxActiveDeadlineSeconds)
 	}
+	if a.Access != "" {
+		c.WithAccess(a.Access)
+	}
 	return c
 }

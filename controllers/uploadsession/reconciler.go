@@ -17,7 +17,7 @@ import (
 // retryConflictAfter is how long a reconcile whose observation was out of date waits.
 const retryConflictAfter = 100 * time.Millisecond
 
-// +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadsessions,verbs=get;list;watch;patch;delete
+// +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadsessions,verbs=get;list;watch;patch;delete;access-others
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadsessions/status,verbs=get;patch
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadsessions/finalizers,verbs=update
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores,verbs=get;list;watch

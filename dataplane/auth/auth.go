@@ -46,6 +46,9 @@ const (
 	Get    Verb = "get"
 	Update Verb = "update"
 	Delete Verb = "delete"
+	// AccessOthers, on Whole, is to be let in to the sessions of others, where a store keeps the users of a
+	// namespace apart.
+	AccessOthers Verb = "access-others"
 )
 
 // Subresource is which part of an upload session it is done to.

@@ -3,7 +3,9 @@ package chunkapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/metrics"
@@ -51,6 +53,32 @@ func (a *api) authorize(r *http.Request, c call, name upload.Name) error {
 	return a.gate.Authorize(r.Context(), callerOf(r), auth.Action{
 		Verb: c.verb, Subresource: c.subresource, Namespace: name.Namespace, Name: name.Name,
 	})
+}
+
+// letIn returns the request of a caller who came as themselves, once the session that it is about is known to be
+// for them too: RBAC knows what they may do in the namespace, and not whose the session is. A call that is about
+// no session is theirs.
+func (a *api) letIn(r *http.Request, name upload.Name) (*http.Request, error) {
+	if name.Name == "" {
+		return r, nil
+	}
+	id, users, err := a.uploads.Users(r.Context(), name)
+	if err != nil {
+		return r, err
+	}
+	caller := callerOf(r)
+	// What follows is about this session, and not about another one that has its name by then.
+	r = r.WithContext(upload.Only(r.Context(), id))
+	if users == nil || slices.Contains(users, caller.User) {
+		return r, nil
+	}
+	others := auth.Action{Verb: auth.AccessOthers, Subresource: auth.Whole, Namespace: name.Namespace, Name: name.Name}
+	err = a.gate.Authorize(r.Context(), caller, others)
+	if errors.Is(err, auth.ErrForbidden) {
+		err = fmt.Errorf("%w: the session is for its owner and its uploaders, and %q is neither: "+
+			"ask who creates it to name your ServiceAccount in spec.uploaders", auth.ErrForbidden, caller.User)
+	}
+	return r, err
 }
 
 // audit counts and logs a request that was denied, for whoever looks for an intruder. It

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
+	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
 // gate is an auth.Gate that goes by two headers and remembers what it was asked.
@@ -34,7 +35,7 @@ func (g *gate) Authorize(_ context.Context, c auth.Caller, a auth.Action) error 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked = append(g.asked, a)
-	if c.User == "mallory" {
+	if c.User == "mallory" || a.Verb == auth.AccessOthers && c.User != "administrator" {
 		return auth.Forbid(c, a)
 	}
 	return nil
@@ -81,6 +82,35 @@ func TestEveryCallIsAuthorized(t *testing.T) {
 			t.Errorf("%s: asked for %v, want %v", line, got, want)
 		}
 	}
+}
+
+// A session that is for some users only is for nobody else, whatever RBAC lets them do in the namespace.
+func TestASessionForSomeUsers(t *testing.T) {
+	t.Parallel()
+	const sender = "system:serviceaccount:ml:sender"
+	g := &gate{}
+	w := newWorld(t, options{api: Config{Gate: g, Tickets: newBooth(t).Gate}})
+	w.accepted("aaa", 10, 4, func(g *upload.Grant) { g.Users = []string{"alice", sender} })
+	others := auth.Action{Verb: auth.AccessOthers, Namespace: "ml", Name: "aaa"}
+	for line := range calls("aaa") {
+		method, path, _ := strings.Cut(line, " ")
+		if path == collection {
+			continue
+		}
+		g.taken()
+		a := w.do(method, path, strings.NewReader("0123"), "X-User", "bob")
+		if a.StatusCode != http.StatusForbidden {
+			t.Errorf("%s as another user: status %d, want 403", line, a.StatusCode)
+		}
+		if asked := g.taken(); !slices.Contains(asked, others) {
+			t.Errorf("%s: asked for %v, and not for %v", line, asked, others)
+		}
+	}
+	for _, user := range []string{"alice", sender, "administrator"} {
+		w.do(http.MethodGet, base("aaa"), nil, "X-User", user).want(t, http.StatusOK)
+	}
+	w.put("aaa", 0, []byte("0123"), "X-User", "bob").want(t, http.StatusForbidden)
+	w.put("aaa", 0, []byte("0123"), "X-User", sender).want(t, http.StatusCreated)
 }
 
 // Who may not look is told the same whether there is something to see or not.

@@ -187,6 +187,10 @@ func (a *api) link(text string, name upload.Name) string {
 func (a *api) admit(w http.ResponseWriter, r *http.Request, name upload.Name, serve endpoint) error {
 	t := callerOf(r).Ticket
 	if t == nil {
+		r, err := a.letIn(r, name)
+		if err != nil {
+			return err
+		}
 		return serve(w, r, name)
 	}
 	r = r.WithContext(upload.Only(r.Context(), t.Session))

@@ -58,7 +58,21 @@ func (p place) grantOf(s *v1alpha1.UploadSession) (upload.Grant, error) {
 		IdleTimeout: within(admission.MaxIdleTimeoutSeconds, cmp.Or(s.Spec.IdleTimeoutSeconds, admission.IdleTimeoutSeconds)),
 		Deadline:    deadline(s),
 		Suspended:   s.Spec.DesiredState == v1alpha1.DesiredStateSuspended,
+		Users:       users(s),
 	}, nil
+}
+
+// users are the only ones whom a session is for, where its store keeps those of a namespace apart: its
+// owner and its uploaders. One without an owner and uploaders is for nobody.
+func users(s *v1alpha1.UploadSession) []string {
+	if s.Status.Admission.Access == "" {
+		return nil
+	}
+	names := []string{s.Spec.Owner}
+	for _, account := range s.Spec.Uploaders {
+		names = append(names, "system:serviceaccount:"+s.Namespace+":"+account)
+	}
+	return names
 }
 
 func otherStore(p place, s *v1alpha1.UploadSession) error {

@@ -151,6 +151,25 @@ func TestGrantIsWhatTheSessionSays(t *testing.T) {
 				s.Status.Admission.MaxIdleTimeoutSeconds, s.Status.Admission.MaxActiveDeadlineSeconds = 3600, 86400
 			}), granted,
 		},
+		"that is for its owner and its uploaders": {
+			aSession(func(s *v1alpha1.UploadSession) {
+				s.Spec.Owner, s.Spec.Uploaders, s.Status.Admission.Access = "alice", []string{"sender"}, v1alpha1.StoreAccessOwner
+			}),
+			with(func(g *upload.Grant) { g.Users = []string{"alice", "system:serviceaccount:ml:sender"} }),
+		},
+		"that has no owner, in a store of owners": {
+			aSession(func(s *v1alpha1.UploadSession) {
+				s.Spec.Owner, s.Status.Admission.Access = "", v1alpha1.StoreAccessOwner
+			}),
+			with(func(g *upload.Grant) { g.Users = []string{""} }),
+		},
+		"with an access of a later version": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.Owner, s.Status.Admission.Access = "alice", "Somebody" }),
+			with(func(g *upload.Grant) { g.Users = []string{"alice"} }),
+		},
+		"whose uploaders are named where nobody asks": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Spec.Owner, s.Spec.Uploaders = "alice", []string{"sender"} }), granted,
+		},
 		"that is suspended": {
 			aSession(func(s *v1alpha1.UploadSession) { s.Spec.DesiredState = v1alpha1.DesiredStateSuspended }),
 			with(func(g *upload.Grant) { g.Suspended = true }),

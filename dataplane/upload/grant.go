@@ -48,6 +48,9 @@ type Grant struct {
 	Deadline    time.Time
 	// Suspended uploads keep what they hold and take no chunks.
 	Suspended bool
+	// Users are the only ones whom the upload is for, by their names; nil where it is for whomever the
+	// control plane lets in. It never changes.
+	Users []string
 }
 
 // terms is what of a grant the core carries as its payload.
@@ -61,6 +64,7 @@ type terms struct {
 	Explicit   bool              `json:"explicit,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"`
 	Reclaim    bool              `json:"reclaim,omitempty"`
+	Users      []string          `json:"users,omitempty"`
 }
 
 // spec makes the core's spec of a grant. The namespace owns the session and
@@ -76,7 +80,7 @@ func (g Grant) spec() (session.Spec, error) {
 	if algorithm == SHA256 {
 		algorithm = ""
 	}
-	payload, err := json.Marshal(terms{g.Key, g.Digest, algorithm, g.Replace, g.Explicit, g.Attributes, g.Reclaim})
+	payload, err := json.Marshal(terms{g.Key, g.Digest, algorithm, g.Replace, g.Explicit, g.Attributes, g.Reclaim, g.Users})
 	if err != nil {
 		return session.Spec{}, fmt.Errorf("%w: %w", session.ErrInvalid, err)
 	}
@@ -122,7 +126,7 @@ func (t *terms) grant(m session.Meta) Grant {
 		ID: m.ID, Name: Name{Namespace: m.Spec.Owner, Name: m.Spec.Key},
 		Key: t.Key, Size: m.Spec.Size, ChunkSize: m.Spec.ChunkSize,
 		Digest: t.Digest, Algorithm: cmp.Or(t.Algorithm, SHA256), Replace: t.Replace, Explicit: t.Explicit, Attributes: t.Attributes, Reclaim: t.Reclaim,
-		IdleTimeout: m.Spec.IdleTimeout, Deadline: m.Spec.Deadline, Suspended: m.Paused,
+		IdleTimeout: m.Spec.IdleTimeout, Deadline: m.Spec.Deadline, Suspended: m.Paused, Users: t.Users,
 	}
 }
 

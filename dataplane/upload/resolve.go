@@ -23,6 +23,16 @@ func Only(ctx context.Context, id session.ID) context.Context {
 	return context.WithValue(ctx, onlyKey{}, id)
 }
 
+// Users returns the ID of an upload and the only users whom it is for; nil where it is for whomever the
+// control plane lets in. Its errors are those of Status.
+func (s *Service) Users(ctx context.Context, name Name) (session.ID, []string, error) {
+	st, err := s.Status(ctx, name)
+	if err != nil {
+		return "", nil, err
+	}
+	return st.Meta.ID, st.Grant.Users, nil
+}
+
 // resolve returns the ID behind a name, if the caller means that one.
 func (s *Service) resolve(ctx context.Context, name Name) (session.ID, error) {
 	id, err := s.find(ctx, name)

@@ -11,6 +11,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -46,38 +47,12 @@ func TestOwnerPolicies(t *testing.T) {
 		}
 	})
 
-	apply := func(file string) {
-		t.Helper()
-		content, err := os.ReadFile(filepath.Join("..", "..", "config", "policy", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, document := range strings.Split(string(content), "\n---\n") {
-			var object unstructured.Unstructured
-			if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
-				t.Fatal(err)
-			}
-			if err := admin.Create(t.Context(), &object); err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-		}
-	}
-	// The API server follows its policies with a delay.
-	holds := func(what func() bool) {
-		t.Helper()
-		err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
-			return what(), nil
-		})
-		if err != nil {
-			t.Fatalf("the policy does not hold: %v", err)
-		}
-	}
 	try := func(c client.Client, spec object) error {
 		return c.Create(t.Context(), admin.make("UploadSession", spec), client.DryRunAll)
 	}
 
-	apply("validating.yaml")
-	holds(func() bool { return try(alice, session.set("owner", "bob")) != nil })
+	applyPolicy(admin, "validating.yaml")
+	holds(t, func() bool { return try(alice, session.set("owner", "bob")) != nil })
 	t.Run("the validating policy alone asks the user to name themselves", func(t *testing.T) {
 		mustRefuse(t, try(alice, session.set("owner", "bob")), "spec.owner must be 'alice', who creates the session, not 'bob'")
 		mustRefuse(t, try(alice, session), "spec.owner must be 'alice'")
@@ -86,8 +61,8 @@ func TestOwnerPolicies(t *testing.T) {
 		}
 	})
 
-	apply("mutating.yaml")
-	holds(func() bool { return try(alice, session) == nil })
+	applyPolicy(admin, "mutating.yaml")
+	holds(t, func() bool { return try(alice, session) == nil })
 	t.Run("the owner is stamped", func(t *testing.T) {
 		s := admin.make("UploadSession", session)
 		if err := alice.Create(t.Context(), s); err != nil || owner(s) != "alice" {
@@ -121,12 +96,124 @@ func TestOwnerPolicies(t *testing.T) {
 			APIGroups: []string{"uploads.slipway.dev"}, Resources: []string{"uploadsessions"}, Verbs: []string{"create"},
 		})
 		var err error
-		holds(func() bool { // the API server follows roles with a delay too
+		holds(t, func() bool { // the API server follows roles with a delay too
 			err = dataplane.Create(t.Context(), elsewhere.make("UploadSession", session.set("owner", "bob")))
 			return err == nil || !strings.Contains(err.Error(), "cannot create resource")
 		})
 		mustRefuse(t, err, "spec.owner must be")
 	})
+}
+
+// applyPolicy applies a file of config/policy.
+func applyPolicy(w world, file string) {
+	w.Helper()
+	content, err := os.ReadFile(filepath.Join("..", "..", "config", "policy", file))
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, document := range strings.Split(string(content), "\n---\n") {
+		var object unstructured.Unstructured
+		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
+			w.Fatal(err)
+		}
+		if err := w.Create(w.Context(), &object); err != nil {
+			w.Fatalf("%s: %v", file, err)
+		}
+	}
+}
+
+// holds waits for what the API server does with a delay: it follows its policies and its roles so.
+func holds(t *testing.T, what func() bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return what(), nil
+	})
+	if err != nil {
+		t.Fatalf("it does not hold: %v", err)
+	}
+}
+
+// In a store of owners a session is changed and deleted by its owner, its uploaders and who may access those of others.
+func TestAccessPolicy(t *testing.T) {
+	own, err := controlplane.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := own.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	admin := newWorldOf(t, own.Config)
+	for name, access := range map[string]string{"owners": "Owner", "shared": "Namespace"} {
+		s := admin.make("UploadStore", store.set("access", access))
+		s.SetName(name)
+		if err := admin.Create(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	uploader := rbacv1.PolicyRule{
+		APIGroups: []string{slipwayGroup}, Resources: []string{"uploadsessions"},
+		Verbs: []string{"create", "get", "update", "patch", "delete", "deletecollection"},
+	}
+	others := rbacv1.PolicyRule{APIGroups: []string{slipwayGroup}, Resources: []string{"uploadsessions"}, Verbs: []string{"access-others"}}
+	account := func(name string) string { return "system:serviceaccount:" + admin.namespace + ":" + name }
+	users := map[string]client.Client{}
+	for _, name := range []string{"alice", "bob", account("sender"), "system:serviceaccount:elsewhere:sender", "system:serviceaccount:kube-system:namespace-controller"} {
+		users[name] = userOf(admin, own, name, uploader)
+	}
+	users["chief"] = userOf(admin, own, "chief", uploader, others)
+	create := func(store string) *unstructured.Unstructured {
+		t.Helper()
+		s := admin.make("UploadSession", session.set("storeRef.name", store).set("owner", "alice").set("uploaders", []any{"sender"}))
+		if err := users["alice"].Create(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	label := func(user string, s *unstructured.Unstructured) error {
+		return users[user].Patch(t.Context(), s.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`)))
+	}
+	applyPolicy(admin, "access.yaml")
+	guarded := create("owners")
+	holds(t, func() bool { return label("bob", guarded) != nil })
+
+	const words = "are for their owners and uploaders (spec.access)"
+	for _, test := range []struct {
+		user string
+		may  bool
+	}{
+		{"alice", true},
+		{account("sender"), true},
+		{"chief", true},
+		{"system:serviceaccount:kube-system:namespace-controller", true},
+		{"bob", false},
+		{"system:serviceaccount:elsewhere:sender", false},
+	} {
+		for what, try := range map[string]func(*unstructured.Unstructured) error{
+			"change": func(s *unstructured.Unstructured) error { return label(test.user, s) },
+			"cancel": func(s *unstructured.Unstructured) error {
+				patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"desiredState":"Cancelled"}}`))
+				return users[test.user].Patch(t.Context(), s.DeepCopy(), patch)
+			},
+			"delete": func(s *unstructured.Unstructured) error { return users[test.user].Delete(t.Context(), s) },
+		} {
+			err := try(create("owners"))
+			if test.may && err != nil {
+				t.Errorf("%s may not %s: %v", test.user, what, err)
+			}
+			if !test.may {
+				mustRefuse(t, err, words)
+			}
+			if err := try(create("shared")); err != nil {
+				t.Errorf("in a store of the namespace %s may not %s: %v", test.user, what, err)
+			}
+		}
+	}
+	all := &unstructured.Unstructured{}
+	all.SetAPIVersion("uploads.slipway.dev/v1alpha1")
+	all.SetKind("UploadSession")
+	mustRefuse(t, users["bob"].DeleteAllOf(t.Context(), all, client.InNamespace(admin.namespace)), words)
 }
 
 // dataplaneRules are those that config/ gives to a dataplane.

@@ -75,7 +75,7 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 		{
 			file: "role.yaml", role: "manager-role", everywhere: true,
 			may: []attempt{
-				ours("patch", "uploadsessions", "status"), ours("delete", "uploadsessions", ""),
+				ours("patch", "uploadsessions", "status"), ours("delete", "uploadsessions", ""), ours("access-others", "uploadsessions", ""),
 				{verb: "get", resource: "secrets", name: "slipway-ca"},
 				{verb: "update", resource: "secrets", name: "slipway-dataplane"},
 				{verb: "get", resource: "secrets", name: "slipway-ca", elsewhere: true},
@@ -115,7 +115,7 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 			may: []attempt{content("get"), content("update"), content("delete"), ours("create", "uploadsessions", ""), ours("create", "uploadsessions", "tickets")},
 			mayNot: []attempt{
 				grant, grantEverywhere, ours("create", "uploadstores", ""), ours("update", "uploadstores", ""), ours("delete", "uploadstores", ""),
-				ours("patch", "uploadsessions", "status"), ours("impersonate-owner", "uploadsessions", ""),
+				ours("patch", "uploadsessions", "status"), ours("impersonate-owner", "uploadsessions", ""), ours("access-others", "uploadsessions", ""),
 				{verb: "update", group: slipwayGroup, resource: "uploadsessions", subresource: "content", elsewhere: true},
 			},
 		},

@@ -110,6 +110,14 @@ func TestUploadSessionSpec(t *testing.T) {
 		{name: "the longest owner", path: "owner", value: strings.Repeat("a", 512)},
 		{name: "an owner that is too long", path: "owner", value: strings.Repeat("a", 513), words: "Too long"},
 
+		{name: "uploaders", path: "uploaders", value: []any{"sender", "a.b"}},
+		{name: "as many uploaders as can be", path: "uploaders", value: numbered(16, "sender-%d")},
+		{name: "too many uploaders", path: "uploaders", value: numbered(17, "sender-%d"), words: "must have at most 16 items"},
+		{name: "uploaders that are none", path: "uploaders", value: []any{}, words: "should have at least 1 items"},
+		{name: "an uploader twice", path: "uploaders", value: []any{"a", "a"}, words: "Duplicate value"},
+		{name: "an uploader without a name", path: "uploaders", value: []any{""}, words: "should be at least 1 chars long"},
+		{name: "a user for an uploader", path: "uploaders", value: []any{"system:serviceaccount:ml:sender"}, words: "must be the name of a ServiceAccount"},
+		{name: "an uploader's name that is too long", path: "uploaders", value: []any{strings.Repeat("a", 254)}, words: "Too long"},
 		{name: "attributes", path: "attributes", value: map[string]any{"license": "apache-2.0", "Model_1.x": ""}},
 		{name: "as many attributes as there may be", path: "attributes", value: many(16)},
 		{name: "too many attributes", path: "attributes", value: many(17), words: "must have at most 16 items"},
@@ -193,7 +201,7 @@ func TestUploadSessionDefaults(t *testing.T) {
 func TestUploadSessionUpdates(t *testing.T) {
 	w := newWorld(t)
 	full := session.set("chunkSizeBytes", int64(16<<20)).set("owner", "alice").set("digest", someDigest).set("digestAlgorithm", "SHA256").
-		set("attributes", map[string]any{"a": "b"}).set("idleTimeoutSeconds", int64(60)).set("ttlSecondsAfterFinished", int64(60))
+		set("uploaders", []any{"sender"}).set("attributes", map[string]any{"a": "b"}).set("idleTimeoutSeconds", int64(60)).set("ttlSecondsAfterFinished", int64(60))
 	for _, test := range []struct {
 		name  string
 		from  object
@@ -221,6 +229,9 @@ func TestUploadSessionUpdates(t *testing.T) {
 		{name: "the owner stays", from: full, path: "owner", value: "bob", words: "owner is immutable"},
 		{name: "the owner does not go", from: full, path: "owner", words: "owner is immutable"},
 		{name: "the owner does not come", from: session, path: "owner", value: "bob", words: "owner is immutable"},
+		{name: "the uploaders stay", from: full, path: "uploaders", value: []any{"other"}, words: "uploaders are immutable"},
+		{name: "the uploaders do not go", from: full, path: "uploaders", words: "uploaders are immutable"},
+		{name: "the uploaders do not come", from: session, path: "uploaders", value: []any{"sender"}, words: "uploaders are immutable"},
 		{name: "the attributes stay", from: full, path: "attributes.a", value: "c", words: "attributes are immutable"},
 		{name: "the attributes do not go", from: full, path: "attributes", words: "attributes are immutable"},
 		{name: "the attributes do not come", from: session, path: "attributes", value: map[string]any{"a": "b"}, words: "attributes are immutable"},

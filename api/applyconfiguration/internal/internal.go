@@ -145,6 +145,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.StoreAccess
+  scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.StoreDefaults
   map:
     fields:
@@ -294,6 +296,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionAdmission
   map:
     fields:
+    - name: access
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.StoreAccess
     - name: activeDeadlineSeconds
       type:
         scalar: numeric
@@ -423,6 +428,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ttlSecondsAfterFinished
       type:
         scalar: numeric
+    - name: uploaders
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionStatus
   map:
     fields:
@@ -491,6 +502,10 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadStoreSpec
   map:
     fields:
+    - name: access
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.StoreAccess
+      default: Namespace
     - name: dataplane
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.DataplaneSpec

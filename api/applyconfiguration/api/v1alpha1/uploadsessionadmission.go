@@ -5,6 +5,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/slipway-dev/slipway/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -30,6 +31,8 @@ type UploadSessionAdmissionApplyConfiguration struct {
 	MaxIdleTimeoutSeconds *int32 `json:"maxIdleTimeoutSeconds,omitempty"`
 	// maxActiveDeadlineSeconds is the store's limit at admission, if it had one; no deadline is later.
 	MaxActiveDeadlineSeconds *int32 `json:"maxActiveDeadlineSeconds,omitempty"`
+	// access is Owner where the store's spec.access was that at admission.
+	Access *apiv1alpha1.StoreAccess `json:"access,omitempty"`
 	// reservedBytes is how much of the volume is reserved for the session.
 	ReservedBytes *int64 `json:"reservedBytes,omitempty"`
 	// admittedTime is when the session was admitted.
@@ -103,6 +106,14 @@ func (b *UploadSessionAdmissionApplyConfiguration) WithMaxIdleTimeoutSeconds(val
 // If called multiple times, the MaxActiveDeadlineSeconds field is set to the value of the last call.
 func (b *UploadSessionAdmissionApplyConfiguration) WithMaxActiveDeadlineSeconds(value int32) *UploadSessionAdmissionApplyConfiguration {
 	b.MaxActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithAccess sets the Access field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Access field is set to the value of the last call.
+func (b *UploadSessionAdmissionApplyConfiguration) WithAccess(value apiv1alpha1.StoreAccess) *UploadSessionAdmissionApplyConfiguration {
+	b.Access = &value
 	return b
 }
 

@@ -44,6 +44,10 @@ type UploadSessionSpecApplyConfiguration struct {
 	// count as one owner. The policies of config/policy write it at creation and let nobody choose
 	// another; without them whoever creates the session does. Immutable.
 	Owner *string `json:"owner,omitempty"`
+	// uploaders are ServiceAccounts of the namespace, at most 16, who may send, read and end the session as
+	// its owner may, in a store whose spec.access is Owner; each a name of at most 253 characters.
+	// RBAC has to let them too. None by default. Immutable.
+	Uploaders []string `json:"uploaders,omitempty"`
 	// attributes are kept with the object: at most 16 pairs, keys of 1 to 63 letters, digits,
 	// '.', '_' and '-', values of at most 256 characters. Immutable.
 	Attributes map[string]apiv1alpha1.AttributeValue `json:"attributes,omitempty"`
@@ -144,6 +148,16 @@ func (b *UploadSessionSpecApplyConfiguration) WithCompletion(value apiv1alpha1.C
 // If called multiple times, the Owner field is set to the value of the last call.
 func (b *UploadSessionSpecApplyConfiguration) WithOwner(value string) *UploadSessionSpecApplyConfiguration {
 	b.Owner = &value
+	return b
+}
+
+// WithUploaders adds the given value to the Uploaders field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Uploaders field.
+func (b *UploadSessionSpecApplyConfiguration) WithUploaders(values ...string) *UploadSessionSpecApplyConfiguration {
+	for i := range values {
+		b.Uploaders = append(b.Uploaders, values[i])
+	}
 	return b
 }
 

@@ -4,6 +4,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/slipway-dev/slipway/api/v1alpha1"
+)
+
 // UploadStoreSpecApplyConfiguration represents a declarative configuration of the UploadStoreSpec type for use
 // with apply.
 //
@@ -13,6 +17,11 @@ type UploadStoreSpecApplyConfiguration struct {
 	Volume *VolumeSourceApplyConfiguration `json:"volume,omitempty"`
 	// dataplane is how the dataplane runs.
 	Dataplane *DataplaneSpecApplyConfiguration `json:"dataplane,omitempty"`
+	// access says who may send, read and end a session, among those whom RBAC lets: Namespace
+	// (the default), whoever has the right in the namespace; or Owner, the session's spec.owner, the
+	// ServiceAccounts in its spec.uploaders, and who may "access-others" uploadsessions. What holds at
+	// its admission holds for the content of a session to its end.
+	Access *apiv1alpha1.StoreAccess `json:"access,omitempty"`
 	// limits bounds what a session may ask for.
 	Limits *StoreLimitsApplyConfiguration `json:"limits,omitempty"`
 	// defaults is what holds for a session that does not say.
@@ -38,6 +47,14 @@ func (b *UploadStoreSpecApplyConfiguration) WithVolume(value *VolumeSourceApplyC
 // If called multiple times, the Dataplane field is set to the value of the last call.
 func (b *UploadStoreSpecApplyConfiguration) WithDataplane(value *DataplaneSpecApplyConfiguration) *UploadStoreSpecApplyConfiguration {
 	b.Dataplane = value
+	return b
+}
+
+// WithAccess sets the Access field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Access field is set to the value of the last call.
+func (b *UploadStoreSpecApplyConfiguration) WithAccess(value apiv1alpha1.StoreAccess) *UploadStoreSpecApplyConfiguration {
+	b.Access = &value
 	return b
 }
 
