@@ -74,10 +74,19 @@ func (l *ledger) read(index int) (session.Slot, bool, error) {
 	return slot, held, nil
 }
 
-// held reads the whole ledger and tells for each slot whether it is there.
-func (l *ledger) held() (held []bool, some bool, err error) {
-	b := make([]byte, l.slots*session.SlotSize)
+// all reads the whole ledger, which is at most 3.2 MB.
+func (l *ledger) all() (b []byte, at int64, err error) {
+	b = make([]byte, l.slots*session.SlotSize)
 	if _, err := l.file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, 0, err
+	}
+	return b, 0, nil
+}
+
+// held tells for each slot of the ledger whether it is there.
+func (l *ledger) held() (held []bool, some bool, err error) {
+	b, _, err := l.all()
+	if err != nil {
 		return nil, false, err
 	}
 	held = make([]bool, l.slots)

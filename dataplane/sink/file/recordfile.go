@@ -132,6 +132,15 @@ func (f *recordFile) newest() (version, error) {
 	return version{}, errors.New("damaged record: neither half is whole")
 }
 
+// newestHalf is the version that counts as it is stored, and where.
+func (f *recordFile) newestHalf() (b []byte, at int64, err error) {
+	newest, err := f.newest()
+	if newest.second {
+		at = f.half
+	}
+	return encodeHalf(newest), at, err
+}
+
 // read reads the half that begins at an offset; false where it is not whole.
 // Most records are short, so that it reads on only where one is not.
 func (f *recordFile) read(at int64) (version, bool, error) {

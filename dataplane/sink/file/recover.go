@@ -12,11 +12,11 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
-// Recover yields the sessions in the order of their IDs. It first syncs the
-// filesystem, or each session's files where that can't be relied on, so that
-// nothing is reported as held that a loss of power could
-// still take: a process that is killed between a write and its sync leaves
-// such bytes behind. An error without an ID concerns the volume.
+// Recover yields the sessions in the order of their IDs. It first writes again what can be read of their
+// ledgers and records, and syncs it, so that nothing is reported as held or ended that a loss of power could
+// still take: a process that is killed between a write and its sync leaves such bytes behind, which the
+// kernel may have failed to write since. An error without an ID concerns the volume, and so does every one
+// of that sync. Of a session whose bytes are not written again for want of room nothing is reported.
 //
 // A session whose record, ledger or data can't be read or has the wrong size is
 // yielded as an error and stays as it is; so does one whose record is of a
@@ -24,8 +24,9 @@ import (
 func (s *Sink) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] {
 	return func(yield func(session.Recovered, error) bool) {
 		names, err := namesIn(s.staging)
+		var doubtful map[session.ID]error
 		if err == nil {
-			err = s.syncFound()
+			doubtful, err = s.renew(ctx, names)
 		}
 		if err != nil {
 			yield(session.Recovered{}, failure("recover the volume", err))
@@ -42,7 +43,10 @@ func (s *Sink) Recover(ctx context.Context) iter.Seq2[session.Recovered, error] 
 			id, err := session.ParseID(name)
 			switch {
 			case err == nil:
-				r, err := s.recoverSession(id)
+				r, err := session.Recovered{Record: session.Record{ID: id}}, doubtful[id]
+				if err == nil {
+					r, err = s.recoverSession(id)
+				}
 				if !yield(r, failure("recover session "+name, err)) {
 					return
 				}
@@ -73,32 +77,6 @@ func (s *Sink) tellTwice(yield func(session.Recovered, error) bool) bool {
 	return true
 }
 
-// syncFound makes durable whatever can be read from the volume, as far as that
-// can be done at once.
-func (s *Sink) syncFound() error {
-	if s.durable.volume == nil {
-		return s.syncStaging()
-	}
-	return s.durable.syncWhole()
-}
-
-// syncSession makes durable what can be read of one session.
-func syncSession(dir *os.Root) error {
-	for _, name := range []string{dataName, ledgerName, recordName} {
-		f, _, err := openRegular(dir, name, os.O_RDWR)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // the data was freed; who reads the others will say so
-		}
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(syncFile(f), f.Close()); err != nil {
-			return err
-		}
-	}
-	return syncDirectory(dir)
-}
-
 // isLeftover reports whether a name is that of a session which was being made or removed.
 func isLeftover(name string) bool {
 	for _, suffix := range []string{newSuffix, goneSuffix} {
@@ -119,11 +97,6 @@ func (s *Sink) recoverSession(id session.ID) (session.Recovered, error) {
 	}
 	defer release(dir)
 
-	if s.durable.volume == nil {
-		if err := syncSession(dir); err != nil {
-			return unknown, err
-		}
-	}
 	r := session.Recovered{}
 	if r.Record, err = readRecord(dir, id); err != nil {
 		return unknown, err

@@ -128,3 +128,44 @@ func TestAnObjectThatWentWithItsSessionStaysAway(t *testing.T) {
 	}
 	b.finish()
 }
+
+// A process is killed between a write and its sync, and the kernel fails to write that out while nobody
+// waits for it. Whoever starts next reads it from memory, and must not take that for the disk.
+func TestAWritebackThatFailsBeforeTheStart(t *testing.T) {
+	for _, test := range []struct {
+		why, file string
+		do        func(b *bench, s *rig.Session)
+	}{
+		{"of a chunk's slot", "ledger", func(b *bench, s *rig.Session) { b.load.Send(b.t.Context(), s, 0, 0, true) }},
+		{"of a record", "record", func(b *bench, s *rig.Session) {
+			s.Aborting()
+			b.dataplane.Do(b.t.Context(), s, rig.Request{Method: http.MethodDelete})
+		}},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
+			b := newBench(t)
+			for range 4 {
+				s := b.begin(false)
+				b.load.Send(t.Context(), s, 1, 0, true)
+				file := ".slipway/*.replica/" + s.UID + "/" + test.file
+				syncing := b.disk.Inject(powerfs.Fault{Op: powerfs.Fdatasync, Path: file, Delay: time.Minute})
+				var asking sync.WaitGroup
+				asking.Go(func() { test.do(b, s) })
+				b.await("what was written to be synced", func() bool { return syncing.Hits() > 0 })
+				b.kill()
+				asking.Wait()
+				syncing.Remove()
+				if b.disk.FailWriteback() == 0 {
+					t.Fatal("nothing was to be written")
+				}
+				b.restart(powerfs.Fault{Op: powerfs.Fdatasync})
+				b.load.Send(t.Context(), s, 0, 0, true) // where it is held, it is acknowledged without a write
+				b.must(b.load.Check(t.Context()))
+				b.cut()
+				b.must(b.oracle.Err())
+			}
+			b.finish()
+		})
+	}
+}

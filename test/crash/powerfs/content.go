@@ -110,12 +110,17 @@ func (c *content) isUnsure() bool { return len(c.unsure) > 0 || len(c.sizes) > 0
 
 // failSync leaves what the system sees as it is and never makes it sure.
 func (c *content) failSync() {
+	c.failPages()
+	c.limboSizes = append(c.limboSizes, c.sizes...)
+	c.sizes = nil
+}
+
+// failPages is failSync, but not of the size.
+func (c *content) failPages() {
 	for index, versions := range c.unsure {
 		c.limbo[index] = append(c.limbo[index], versions...)
 	}
 	clear(c.unsure)
-	c.limboSizes = append(c.limboSizes, c.sizes...)
-	c.sizes = nil
 }
 
 // survive is what a cut leaves of the bytes.

@@ -24,6 +24,7 @@
 //     as the page cache of Linux has it. Only what is written anew can still
 //     become sure. Who has the file or directory open that lost something hears of it at
 //     the next sync, once (lost.go), also where it was syncfs that failed.
+//   - a writeback that failed while nobody waited (FS.FailWriteback): the same, of bytes.
 //
 // Left out of the model: a full volume (Statfs counts, but nothing is refused for want
 // of room but by a Fault), permissions, symbolic links, memory mappings.

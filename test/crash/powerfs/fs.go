@@ -3,6 +3,8 @@ package powerfs
 import (
 	"math/rand/v2"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options are what a filesystem is like.
@@ -79,6 +81,19 @@ func (f *FS) Fail() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.die()
+}
+
+// FailWriteback is what a disk does that fails while the system writes out its page cache of itself: all bytes
+// that nothing has synced go on being seen and are not on the disk, and no sync tries them again. Who
+// has such a file open, or opens it next, hears of it once. It reports how many files lost bytes. Names
+// and attributes are as they were: a filesystem with a journal ends where it can't write those.
+func (f *FS) FailWriteback() (files int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left != nil {
+		return 0
+	}
+	return f.volume.failWriteback(unix.EIO)
 }
 
 // Dead reports whether the power is cut.

@@ -105,3 +105,43 @@ func TestFilesAreSeenPastTheMount(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAWritebackThatFailsIsToldOnceAndNotTriedAgain(t *testing.T) {
+	f, dir := mount(t, powerfs.Options{})
+	path := filepath.Join(dir, "f")
+	one := open(t, path, os.O_CREATE|os.O_RDWR)
+	names := open(t, dir, os.O_RDONLY)
+	write(t, one, "sure")
+	hears(t, "what nothing fails", one, nil)
+	hears(t, "its name", names, nil)
+	write(t, one, "lost")
+	must(t, one.Close())
+	if files := f.FailWriteback(); files != 1 {
+		t.Errorf("%d files lost bytes", files)
+	}
+	hears(t, "who opens it next", open(t, path, os.O_RDWR), unix.EIO)
+	hears(t, "who opens it then", open(t, path, os.O_RDWR), nil)
+	if b, err := os.ReadFile(path); err != nil || string(b) != "lost" {
+		t.Errorf("before the cut it has %q, %v", b, err)
+	}
+}
+
+func TestWhatIsWrittenAnewAfterAFailedWritebackBecomesSure(t *testing.T) {
+	for seed := range uint64(8) {
+		f, dir := mount(t, powerfs.Options{Seed: seed})
+		path := filepath.Join(dir, "f")
+		one, names := open(t, path, os.O_CREATE|os.O_RDWR), open(t, dir, os.O_RDONLY)
+		write(t, one, "lost")
+		hears(t, "its name", names, nil)
+		f.FailWriteback()
+		hears(t, "who wrote it", one, unix.EIO)
+		write(t, one, "anew")
+		hears(t, "who wrote it anew", one, nil)
+		f.Cut()
+		must(t, f.Remount())
+		if b, err := os.ReadFile(path); err != nil || string(b) != "anew" {
+			t.Errorf("after the cut it has %q, %v", b, err)
+		}
+		f.Unmount()
+	}
+}

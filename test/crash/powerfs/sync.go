@@ -142,3 +142,17 @@ func (v *volume) failAll(why unix.Errno) {
 	}
 	v.lose(v.pending(), why)
 }
+
+// failWriteback has the bytes of every file that are not sure never be sure as they are. It reports how many
+// files had any.
+func (v *volume) failWriteback(why unix.Errno) (files int) {
+	for _, n := range v.inodes {
+		if n.isDir || len(n.content.unsure) == 0 {
+			continue
+		}
+		n.lost.set(why)
+		n.content.failPages()
+		files++
+	}
+	return files
+}
