@@ -47,7 +47,7 @@ func (s *Sink) create(r session.Record, record []byte) error {
 	if err := s.build(building, r.Spec, record); err != nil {
 		return errors.Join(err, s.staging.RemoveAll(building))
 	}
-	err := s.staging.Rename(building, id)
+	err := rename(s.staging, building, id)
 	if err == nil {
 		err = s.syncStaging()
 	}
@@ -64,7 +64,7 @@ func (s *Sink) build(name string, spec session.Spec, record []byte) error {
 	if err := s.hasRoom(spec.Size + ledger + 2*recordHalf(record)); err != nil {
 		return err
 	}
-	if err := s.staging.Mkdir(name, stagingMode); err != nil {
+	if err := makeNew(s.staging, name, stagingMode); err != nil {
 		return err
 	}
 	dir, err := enter(s.staging, name)

@@ -119,7 +119,7 @@ func (s *Sink) removeFrom(area *os.Root, name string) error {
 		if err := area.RemoveAll(gone); err != nil {
 			return err
 		}
-		if err := area.Rename(name, gone); err != nil {
+		if err := rename(area, name, gone); err != nil {
 			return err
 		}
 		if err := s.durable.do(func() error { return syncDirectory(area) }); err != nil {

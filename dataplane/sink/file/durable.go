@@ -96,30 +96,85 @@ func replaceFile(dir *os.Root, temporary, element string, b []byte) error {
 	return renameDurably(dir, temporary, element)
 }
 
+// A network filesystem sends a call again whose answer it did not get, and may then be told what the first
+// one has done: that the name is taken, or that there is nothing to rename. The functions below look
+// whether that is their own success before they call it a failure. What removes takes nothing there for done.
+
+// makeNew makes a directory that was not there. EEXIST where anything but an empty directory is.
+func makeNew(dir *os.Root, element string, mode fs.FileMode) error {
+	failed := dir.Mkdir(element, mode)
+	if !errors.Is(failed, fs.ErrExist) {
+		return failed
+	}
+	made, err := enter(dir, element)
+	if err != nil {
+		return failed
+	}
+	defer release(made)
+	if names, err := namesIn(made); err != nil || len(names) > 0 {
+		return failed
+	}
+	return nil
+}
+
 // renameDurably renames within one directory. The new element is free or, for files, replaced.
 func renameDurably(dir *os.Root, from, to string) error {
-	if err := dir.Rename(from, to); err != nil {
+	if err := rename(dir, from, to); err != nil {
 		return err
 	}
 	return syncDirectory(dir)
 }
 
+// rename is renameDurably without the sync.
+func rename(dir *os.Root, from, to string) error {
+	before, err := dir.Lstat(from)
+	if err != nil {
+		return err
+	}
+	err = dir.Rename(from, to)
+	if errors.Is(err, fs.ErrNotExist) && isFile(dir, to, before) {
+		return nil
+	}
+	return err
+}
+
+// isFile reports whether the file that info is about is under the element.
+func isFile(dir *os.Root, element string, info fs.FileInfo) bool {
+	named, err := dir.Lstat(element)
+	return err == nil && os.SameFile(info, named)
+}
+
 // linkBetween gives the file under an element of one directory a name in
-// another; EEXIST where the name is taken. os.Root knows paths of one root
+// another; EEXIST where another file has the name. os.Root knows paths of one root
 // only and would follow links in them; directories that it opened and single
 // elements leave nothing to follow.
 func linkBetween(from *os.Root, old string, to *os.Root, name string) error {
-	return betweenDirectories("link", from, old, to, name, func(fromFD, toFD int) error {
+	err := betweenDirectories("link", from, old, to, name, func(fromFD, toFD int) error {
 		return unix.Linkat(fromFD, old, toFD, name, 0)
 	})
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if linked, statErr := from.Lstat(old); statErr == nil && isFile(to, name, linked) {
+		return nil
+	}
+	return err
 }
 
 // renameBetween moves the file under an element of one directory over whatever
 // file has the name in another.
 func renameBetween(from *os.Root, old string, to *os.Root, name string) error {
-	return betweenDirectories("rename", from, old, to, name, func(fromFD, toFD int) error {
+	before, err := from.Lstat(old)
+	if err != nil {
+		return err
+	}
+	err = betweenDirectories("rename", from, old, to, name, func(fromFD, toFD int) error {
 		return unix.Renameat(fromFD, old, toFD, name)
 	})
+	if errors.Is(err, fs.ErrNotExist) && isFile(to, name, before) {
+		return nil
+	}
+	return err
 }
 
 func betweenDirectories(op string, from *os.Root, old string, to *os.Root, name string, call func(fromFD, toFD int) error) error {

@@ -43,6 +43,11 @@ func (r *Rounds) Join(makeDurable func() error) error { return r.join(makeDurabl
 // SyncsWhole tells whether syncfs can be relied on.
 func SyncsWhole(dir *os.File) (bool, error) { return syncsWhole(dir) }
 
+// LinkBetween is linkBetween.
+func LinkBetween(from *os.Root, old string, to *os.Root, name string) error {
+	return linkBetween(from, old, to, name)
+}
+
 // DecodeRecord and EncodeRecord are the codec of stored records.
 var (
 	DecodeRecord = decodeRecord

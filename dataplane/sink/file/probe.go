@@ -91,7 +91,10 @@ func tryLink(dir *os.Root) error {
 	if err := stillNamed(sub, "a", f); err != nil {
 		return fmt.Errorf("a link is not the file: %w", err)
 	}
-	if err := linkBetween(dir, "a", sub, "a"); !errors.Is(err, fs.ErrExist) {
+	if err := replaceFile(dir, "c", "b", []byte("b")); err != nil {
+		return err
+	}
+	if err := linkBetween(dir, "b", sub, "a"); !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("a link over a file is not refused: %w", err)
 	}
 	return syncDirectory(sub)

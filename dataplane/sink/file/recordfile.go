@@ -216,7 +216,7 @@ func (s *Sink) replaceRecord(dir *os.Root, id session.ID, record []byte) error {
 	if err := s.durable.do(func() error { return syncFile(f) }); err != nil {
 		return err
 	}
-	if err := dir.Rename(spareName, recordName); err != nil {
+	if err := rename(dir, spareName, recordName); err != nil {
 		return err
 	}
 	if err := s.durable.do(func() error { return syncDirectory(dir) }); err != nil {

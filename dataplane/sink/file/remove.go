@@ -54,7 +54,7 @@ func (s *Sink) remove(id session.ID) error {
 	if err := s.staging.RemoveAll(gone); err != nil {
 		return err
 	}
-	err := s.staging.Rename(string(id), gone)
+	err := rename(s.staging, string(id), gone)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -169,3 +169,28 @@ func TestAWritebackThatFailsBeforeTheStart(t *testing.T) {
 		})
 	}
 }
+
+// A network filesystem asks again when an answer is lost, and tells what the second one was: that the name is
+// taken, or that nothing is there. That is no failure of the upload, and no conflict.
+func TestOperationsThatAreRepeated(t *testing.T) {
+	t.Parallel() // most of it is waiting
+	b := newBench(t)
+	for _, replace := range []bool{false, true} {
+		for _, op := range powerfs.Ops() {
+			s := b.begin(replace)
+			b.under(powerfs.Fault{Op: op, Repeated: true}, func() {
+				if !b.send(s) {
+					t.Errorf("with every %s repeated it is not published", op)
+				}
+				b.must(b.oracle.Err())
+			})
+		}
+	}
+	sessions := b.halfAndWhole()
+	for _, op := range powerfs.Ops() {
+		b.disk.Inject(powerfs.Fault{Op: op, Repeated: true})
+	}
+	b.remove(sessions, func() bool { return false })
+	b.cut()
+	b.finish()
+}

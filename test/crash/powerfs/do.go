@@ -58,6 +58,10 @@ func (f *FS) carryOut(c call) error {
 		return nil
 	}
 	err = c.do(f.volume, n)
+	if e.repeat && err == nil {
+		f.changed()
+		err = c.do(f.volume, n)
+	}
 	if c.op.changes() && err == nil {
 		f.changed()
 	}

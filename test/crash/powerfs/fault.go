@@ -52,7 +52,7 @@ func Ops() []Op {
 // IsSync reports whether the operation makes something sure.
 func (o Op) IsSync() bool { return o == Fsync || o == Fdatasync || o == FsyncDir || o == Syncfs }
 
-// Fault makes an operation fail, or take long, or a sync do nothing.
+// Fault makes an operation fail, or be done twice, or take long, or a sync do nothing.
 type Fault struct {
 	Op Op
 	// Path is a pattern for path.Match, such as ".slipway/*/data"; empty matches everything.
@@ -65,6 +65,9 @@ type Fault struct {
 	Errno unix.Errno
 	// Ignored syncs say that they are done, and do nothing.
 	Ignored bool
+	// Repeated calls are done and then asked for again, and give the second answer: what a network does
+	// that lost the first.
+	Repeated bool
 	// Delay is how long they take first.
 	Delay time.Duration
 }
@@ -81,6 +84,9 @@ func (f Fault) String() string {
 	}
 	if f.Ignored {
 		what += " ignored"
+	}
+	if f.Repeated {
+		what += " repeated"
 	}
 	if f.Delay > 0 {
 		what += " after " + f.Delay.String()
@@ -148,6 +154,7 @@ type effect struct {
 	delay   time.Duration
 	failure unix.Errno
 	ignored bool
+	repeat  bool
 }
 
 // of returns what becomes of a call.
@@ -161,6 +168,7 @@ func (f *faults) of(op Op, where string) effect {
 		}
 		e.delay += i.fault.Delay
 		e.ignored = e.ignored || i.fault.Ignored
+		e.repeat = e.repeat || i.fault.Repeated
 		if e.failure == 0 {
 			e.failure = i.fault.Errno
 		}
