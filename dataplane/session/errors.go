@@ -36,7 +36,7 @@ var (
 	// ErrNoSpace means that the volume has no room (or the quota of its filesystem none).
 	ErrNoSpace = errors.New("no space on the volume")
 	// ErrUnusableName means that nothing can be published under the name, because of the name
-	// or of what stands in its way.
+	// or of what stands in its way: never of what may pass.
 	ErrUnusableName = errors.New("nothing can be published under this name")
 	// ErrVolume means that the place where bytes are kept could not be read as a whole, so that
 	// nobody knows which sessions it holds.

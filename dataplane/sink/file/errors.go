@@ -3,6 +3,7 @@ package file
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -28,30 +29,32 @@ var meanings = []meaning{
 	{unix.ENOENT, session.ErrNotFound},
 }
 
-// nameMeanings hold where a name is given to what is published.
-var nameMeanings = append([]meaning{
-	{unix.ENOTDIR, session.ErrUnusableName},
-	{unix.EISDIR, session.ErrUnusableName},
-	{unix.ELOOP, session.ErrUnusableName},
-	{unix.ENAMETOOLONG, session.ErrUnusableName},
-	{unix.EINVAL, session.ErrUnusableName}, // a character that the filesystem refuses
-	{unix.EILSEQ, session.ErrUnusableName},
-	{unix.EXDEV, session.ErrUnusableName}, // another filesystem is mounted on a parent
-	{unix.EACCES, session.ErrUnusableName},
-	{unix.EPERM, session.ErrUnusableName},
-}, meanings...)
+// unusable is what the kernel says of a name itself, whoever asks and whenever. That somebody may not
+// do something, as after a change of permissions or a server's restart, is no such thing: it may pass.
+var unusable = []error{
+	unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.ENAMETOOLONG, unix.EILSEQ,
+	unix.EINVAL, // a character that the filesystem refuses
+	unix.EXDEV,  // another filesystem is mounted on a parent
+}
+
+// ofName adds to the error of a step that does nothing but look up, make or give a public name what it says of that
+// name: ErrUnusableName, where it says anything. The same error of another step, such as a sync, says nothing of it.
+func ofName(err error) error {
+	if errors.Is(err, session.ErrUnusableName) {
+		return err
+	}
+	if slices.ContainsFunc(unusable, func(one error) bool { return errors.Is(err, one) }) {
+		return fmt.Errorf("%w: %w", session.ErrUnusableName, err)
+	}
+	return err
+}
 
 // failure says what failed and wraps both its meaning and its cause; nil for nil.
-func failure(doing string, err error) error { return explain(doing, err, meanings) }
-
-// nameFailure is failure for what concerns a public name.
-func nameFailure(doing string, err error) error { return explain(doing, err, nameMeanings) }
-
-func explain(doing string, err error, table []meaning) error {
+func failure(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, m := range table {
+	for _, m := range meanings {
 		if errors.Is(err, m.errno) && !errors.Is(err, m.is) {
 			return fmt.Errorf("%s: %w: %w", doing, m.is, err)
 		}

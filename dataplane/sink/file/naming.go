@@ -24,7 +24,7 @@ func (s *Sink) lockNames(ctx context.Context, how int) (unlock func(), err error
 	for pause := firstNamingPause; ; pause = min(2*pause, lastNamingPause) {
 		f, err := s.tryNames(how)
 		if err != nil {
-			return nil, fmt.Errorf("lock public names: %v", err) //nolint:errorlint // the cause would mean that the name is unusable
+			return nil, fmt.Errorf("lock public names: %v", err) //nolint:errorlint // the cause says nothing of the name
 		}
 		if f != nil {
 			return func() { release(f) }, nil

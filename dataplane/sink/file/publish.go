@@ -56,7 +56,7 @@ func (s *Sink) Publish(ctx context.Context, id session.ID, name string, replace 
 	if err := s.mayPublish(h); err != nil {
 		return failure(doing, err)
 	}
-	return nameFailure(doing, s.remember(s.publish(ctx, h, name, replace, attributes)))
+	return failure(doing, s.remember(s.publish(ctx, h, name, replace, attributes)))
 }
 
 // errNotAsStaged means that somebody else put something else in the place of
@@ -90,7 +90,7 @@ func (s *Sink) publish(ctx context.Context, h *handle, name string, replace bool
 			return err
 		}
 		if attempt == publishAttempts {
-			return fmt.Errorf("%w: its parents vanish as they are made: %v", session.ErrUnusableName, err) //nolint:errorlint // the cause would mean ErrNotFound
+			return fmt.Errorf("its parents vanish as they are made: %v", err) //nolint:errorlint // the cause would mean ErrNotFound
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (s *Sink) place(ctx context.Context, h *handle, name string, replace bool, 
 
 	published, err := isUnder(into, base, h.data)
 	if err != nil {
-		return err
+		return ofName(err)
 	}
 	if !published {
 		if err := occupied(into, base); err != nil && (!replace || !errors.Is(err, session.ErrExists)) {
@@ -134,6 +134,17 @@ func (s *Sink) place(ctx context.Context, h *handle, name string, replace bool, 
 	})
 }
 
+// ofLink is ofName of the error of a step that gives f the name; but a name that f has is usable.
+func ofLink(err error, into *os.Root, base string, f *os.File) error {
+	if err == nil {
+		return nil
+	}
+	if given, lookErr := isUnder(into, base, f); given || lookErr != nil {
+		return err
+	}
+	return ofName(err)
+}
+
 // linkObject gives the data the name. No object is withdrawn meanwhile, by any replica.
 func (s *Sink) linkObject(ctx context.Context, h *handle, into *os.Root, base string, replace bool) error {
 	unlock, err := s.lockNames(ctx, unix.LOCK_SH)
@@ -142,31 +153,31 @@ func (s *Sink) linkObject(ctx context.Context, h *handle, into *os.Root, base st
 	}
 	defer unlock()
 	if replace {
-		return replaceBy(h.dir, into, base)
+		return replaceBy(h, into, base)
 	}
-	return linkBetween(h.dir, dataName, into, base)
+	return ofLink(linkBetween(h.dir, dataName, into, base), into, base, h.data)
 }
 
 // makeParent makes one of the directories above a name, durably. One that was
 // there may have been made by somebody who did not come to that.
 func (s *Sink) makeParent(dir *os.Root, element string) error {
 	if err := dir.Mkdir(element, directoryMode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+		return ofName(err)
 	}
 	return s.durable.do(func() error { return syncDirectory(dir) })
 }
 
 // replaceBy moves a second link to the data over the name.
-func replaceBy(dir, into *os.Root, base string) error {
-	if err := removeFile(dir, objectName); err != nil {
+func replaceBy(h *handle, into *os.Root, base string) error {
+	if err := removeFile(h.dir, objectName); err != nil {
 		return err
 	}
-	if err := linkBetween(dir, dataName, dir, objectName); err != nil {
+	if err := linkBetween(h.dir, dataName, h.dir, objectName); err != nil {
 		return err
 	}
-	err := renameBetween(dir, objectName, into, base)
+	err := ofLink(renameBetween(h.dir, objectName, into, base), into, base, h.data)
 	// A rename that failed leaves the link, and so does one between two links to the same file.
-	return errors.Join(err, removeFile(dir, objectName))
+	return errors.Join(err, removeFile(h.dir, objectName))
 }
 
 // dress gives the data the attributes of an object; it has the mode already.
@@ -228,7 +239,7 @@ func (s *Sink) Lookup(ctx context.Context, name string) error {
 	if err := session.CheckName(name); err != nil {
 		return err
 	}
-	return nameFailure("look up "+name, s.lookup(name))
+	return failure("look up "+name, s.lookup(name))
 }
 
 func (s *Sink) lookup(name string) error {
@@ -259,7 +270,7 @@ func occupied(dir *os.Root, element string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return err
+		return ofName(err)
 	case info.IsDir():
 		return fmt.Errorf("%w: it is a directory", session.ErrUnusableName)
 	default:

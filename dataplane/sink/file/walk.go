@@ -127,6 +127,7 @@ func (s *Sink) parent(name string, before func(dir *os.Root, element string) err
 		}
 		if err == nil {
 			next, err = s.enterPublic(dir, element)
+			err = ofName(err)
 		}
 		release(dir)
 		if err != nil {
