@@ -126,16 +126,19 @@ func (d *dataplane) serve(ctx context.Context) error {
 		"namespace", d.options.namespace, "store", d.options.store, "replica", d.options.replica)
 
 	stopping := make(chan struct{})
+	entrance := door.New(d.chunks, door.Bounds{
+		Connections: d.options.maxConnections, HTTP2: min(d.options.maxConcurrentChunks, d.options.maxConnections),
+	})
 	forwarder := d.openForwarder()
 	defer forwarder.Close()
 	config := chunkapi.Config{
 		Uploads: d.uploads, Creator: d.cluster.Creator(), Log: d.log, Stopping: stopping,
 		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
 		Endpoint: d.endpoint(), Gate: d.gate, Metrics: d.meters.HTTP, Forwarder: forwarder,
+		Entrance: entrance,
 	}
 	d.tickets.join(&config)
 	requests := chunkapi.NewServer(d.traced(d.options.allow(chunkapi.New(config))), d.log)
-	entrance := door.New(d.chunks, door.Bounds{Connections: d.options.maxConnections, HTTP2: min(d.options.maxConcurrentChunks, d.options.maxConnections)})
 	go func() { failed <- d.identity.serve(requests, entrance) }()
 	d.health.ready.Store(true)
 

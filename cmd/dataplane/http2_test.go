@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 	"github.com/slipway-dev/slipway/telemetry"
 )
@@ -26,6 +27,12 @@ type serving struct {
 
 func serveOverTLS(t *testing.T, traces telemetry.Traces, flags ...string) serving {
 	t.Helper()
+	return serveOverTLSTo(t, traces, auth.Open{}, flags...)
+}
+
+// serveOverTLSTo is the same for those whom a gate lets in.
+func serveOverTLSTo(t *testing.T, traces telemetry.Traces, gate auth.Gate, flags ...string) serving {
+	t.Helper()
 	dir := t.TempDir()
 	pool := x509.NewCertPool()
 	pool.AddCert(writePair(t, dir, 1))
@@ -33,6 +40,7 @@ func serveOverTLS(t *testing.T, traces telemetry.Traces, flags ...string) servin
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.gate = gate
 	t.Cleanup(d.close)
 	ctx, stop := context.WithCancel(t.Context())
 	s := serving{d, pool, stop, make(chan error, 1)}

@@ -87,7 +87,8 @@ func (o *options) register(flags *flag.FlagSet) {
 	flags.IntVar(&o.maxConcurrentChunksPerSession, "max-concurrent-chunks-per-session", 0, "how many of them may be of one session, "+
 		"at most --max-concurrent-chunks; three quarters of that when 0")
 	flags.IntVar(&o.maxConnections, "max-connections", door.DefaultMaxConnections, fmt.Sprintf("how many connections to --listen may be open at once, from %d to %d; "+
-		"at most --max-concurrent-chunks of them speak HTTP/2. Beyond that the one on which nobody has asked for anything for longest is closed", leastConnections, mostConnections))
+		"at most --max-concurrent-chunks of them speak HTTP/2. Beyond that one gives way on which nobody is served "+
+		"whose credentials hold", leastConnections, mostConnections))
 	flags.Float64Var(&o.progressWritesPerSecond, "progress-writes-per-second", cluster.DefaultProgressWritesPerSecond,
 		fmt.Sprintf("how often the progress of all sessions together is written to the API server at most, from %g to %d; "+
 			"how an upload ended is written at once and does not count", leastProgressWrites, mostProgressWrites))

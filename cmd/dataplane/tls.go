@@ -69,7 +69,7 @@ func (i identity) run(ctx context.Context) {
 
 // serve serves whoever comes through a door until the server is closed.
 func (i identity) serve(server *http.Server, entrance *door.Door) error {
-	server.ConnState = entrance.ConnState
+	server.ConnState, server.ConnContext = entrance.ConnState, entrance.ConnContext
 	if !i.secure() {
 		return serveHTTP(server, entrance)
 	}

@@ -128,7 +128,7 @@ func (b *incomingBody) Interrupt() {
 		return
 	}
 	b.err = errInterrupted
-	b.setDeadline(time.Unix(1, 0))
+	b.setDeadline(past())
 }
 
 // release tells that the body is not read any more. The connection is only
@@ -153,6 +153,7 @@ type reply struct {
 	idle    time.Duration
 	renewed time.Time
 	begun   bool
+	unread  *unread         // what may be left of the request; nil where it has no body
 	status  int             // 0 until the header is sent
 	sent    int64           // bytes of the body
 	outcome metrics.Outcome // of a chunk; empty until it is known
@@ -165,11 +166,11 @@ func newReply(w http.ResponseWriter, idle time.Duration) *reply {
 // Unwrap is for http.ResponseController.
 func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader renews the deadline and sends the header. Before net/http does
-// so it may read what is left of the body, until the read deadline.
+// WriteHeader settles what is left of the request, renews the deadline and sends the header.
 func (w *reply) WriteHeader(status int) {
 	w.begun, w.status = true, status
-	w.renew(2 * w.idle)
+	w.unread.beforeReply(w.Header(), status)
+	w.renew(w.idle)
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -177,7 +178,7 @@ func (w *reply) WriteHeader(status int) {
 // net/http still has to send when the handler has returned.
 func (w *reply) Write(p []byte) (int, error) {
 	if !w.begun {
-		w.begun, w.status = true, http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	w.renew(w.idle)
 	n, err := w.ResponseWriter.Write(p)
@@ -193,7 +194,4 @@ func (w *reply) renew(d time.Duration) {
 	}
 }
 
-func (w *reply) setReadDeadline(t time.Time) {
-	// See newIncomingBody.
-	_ = w.control.SetReadDeadline(t)
-}
+func (w *reply) setReadDeadline(t time.Time) error { return w.control.SetReadDeadline(t) }

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
@@ -61,6 +62,8 @@ type Config struct {
 	MaxForwarded int
 	// Tickets makes tickets, which Gate must know; with nil the protocol has no such call.
 	Tickets Minter
+	// Entrance decides which connections stay where there are too many; with nil all do.
+	Entrance Entrance
 	// Endpoint is the base URL under which clients reach this replica, for links; without one
 	// there are none.
 	Endpoint string
@@ -101,6 +104,8 @@ type api struct {
 	forwarding    chan struct{} // one for each request that is being sent on
 	gate          auth.Gate
 	tickets       Minter
+	entrance      Entrance
+	lingering     *lingering
 	endpoint      string
 	log           *slog.Logger
 	metrics       *metrics.HTTP
@@ -132,6 +137,8 @@ func New(c Config) http.Handler {
 		forwarding:    make(chan struct{}, cmp.Or(c.MaxForwarded, DefaultMaxForwarded)),
 		gate:          c.Gate,
 		tickets:       c.Tickets,
+		entrance:      c.Entrance,
+		lingering:     &lingering{most: maxLingering},
 		endpoint:      c.Endpoint,
 		log:           cmp.Or(c.Log, slog.Default()),
 		metrics:       c.Metrics,
@@ -145,6 +152,9 @@ func New(c Config) http.Handler {
 	a.others.Route = a.metrics.Route(otherRoute)
 	if a.gate == nil {
 		a.gate = auth.Open{}
+	}
+	if a.entrance == nil {
+		a.entrance = openEntrance{}
 	}
 	if a.creator != nil {
 		a.route(collectionPath, namespaceOf, map[string]call{http.MethodPost: {auth.Create, auth.Whole, a.create}})
@@ -205,9 +215,17 @@ func (a *api) unknownPath(w http.ResponseWriter, r *http.Request) {
 	a.fail(w, r, refuse(CodeNotFound, ""))
 }
 
-// ServeHTTP serves one request.
+// ServeHTTP serves one request. When it was answered, what is left of its body is read on for a moment.
 func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	w, began := newReply(rw, a.idle), time.Now()
+	w := newReply(rw, a.idle)
+	w.unread = a.watchBody(w, r)
+	defer w.unread.end()
+	a.serve(w, r)
+	w.unread.afterReply()
+}
+
+func (a *api) serve(w *reply, r *http.Request) {
+	began := time.Now()
 	a.metrics.Began()
 	defer func() { a.observe(w, r, began) }() // the request as it is then: with its pattern
 	id := r.Header.Get(requestIDHeader)
@@ -220,8 +238,7 @@ func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Referrer-Policy", "no-referrer") // a link may have a ticket in it
 	}
 	if r.ContentLength != 0 {
-		// Whoever refuses a request leaves its body to net/http, which reads some of it on.
-		w.setReadDeadline(time.Now().Add(a.idle))
+		_ = w.setReadDeadline(time.Now().Add(a.idle)) // see newIncomingBody
 	}
 	defer func() { a.note(w, r, began) }()
 	defer a.recoverPanic(w, r)
@@ -230,6 +247,9 @@ func (a *api) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
+	served := sync.OnceFunc(a.entrance.LetIn(r.Context()))
+	defer served()
+	w.unread.ifRefused(served)
 	// ServeMux would redirect a path that is not clean, with an answer that is no problem.
 	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p {
 		a.unknownPath(w, r)

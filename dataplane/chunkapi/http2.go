@@ -1,6 +1,9 @@
 package chunkapi
 
-import "net/http"
+import (
+	"net/http"
+	"reflect"
+)
 
 // Over HTTP/1.1 each chunk has a connection of its own: one that hangs holds up
 // no other, and what comes before a handler reads it waits in the kernel. Over HTTP/2
@@ -34,4 +37,27 @@ func overHTTP2() *http.HTTP2Config {
 		MaxReadFrameSize:              maxFrame,
 		WriteByteTimeout:              DefaultIdleTimeout,
 	}
+}
+
+// tellingWhoAsks returns a handler to which a request that waits for 100 Continue looks the same over both
+// protocols. Over HTTP/2 net/http takes the field Expect away, and sends 100 Continue with the first read of the
+// body; so nobody could tell whether there is a body to read on or one that is not to be asked for.
+func tellingWhoAsks(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 && needsContinue(r.Body) {
+			r.Header.Set("Expect", "100-continue")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// needsContinue reports what net/http knows of a body of HTTP/2 and does not tell. Where it knows it by another name
+// a client is asked for a body that is thrown away.
+func needsContinue(body any) bool {
+	v := reflect.ValueOf(body)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return false
+	}
+	needs := v.Elem().FieldByName("needsContinue")
+	return needs.Kind() == reflect.Bool && needs.Bool()
 }

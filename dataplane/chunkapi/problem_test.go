@@ -84,10 +84,10 @@ func publish(w *world, name string, data []byte) {
 }
 
 // hold sends half of the first chunk of an upload.
-func hold(w *world, name upload.Name) wire {
+func hold(w *world, name upload.Name, headers ...string) wire {
 	w.t.Helper()
 	c := w.open()
-	c.send(http.MethodPut, chunkPath(name.Name, 0), 4, []byte("xx"))
+	c.send(http.MethodPut, chunkPath(name.Name, 0), 4, []byte("xx"), headers...)
 	w.inFlight(name, 1)
 	return c
 }

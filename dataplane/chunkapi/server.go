@@ -24,7 +24,7 @@ func NewServer(handler http.Handler, log *slog.Logger) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	return &http.Server{
-		Handler: handler,
+		Handler: tellingWhoAsks(handler),
 		// The handler answers OPTIONS * too: nothing goes past it.
 		DisableGeneralOptionsHandler: true,
 		Protocols:                    protocols,

@@ -3,8 +3,9 @@
 //
 // What a connection takes is bounded by the kernel and by package chunkapi; so
 // a bound on connections is one on memory. A server that has its most connections
-// still serves: those on which nobody asks for anything give way, the
-// longest silent first. So whoever opens connections and says nothing locks nobody out.
+// still serves: a connection stays only while somebody is served on it of whom it is known who they
+// are. All others give way, those first whose request was refused, then the longest without one that
+// began. So whoever opens connections locks nobody out, whatever they say on them or do not say.
 //
 // What may not enter: what is said on a connection, and certificates.
 package door

@@ -2,6 +2,7 @@ package door
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -21,17 +22,20 @@ type Bounds struct {
 }
 
 // Door is a listener whose connections are bounded. Give it to a server
-// together with its ConnState and, for HTTP/2, its TLS. Methods may be called concurrently.
+// together with its ConnState, its ConnContext and, for HTTP/2, its TLS. Methods may be called concurrently.
 type Door struct {
 	net.Listener
 	bounds Bounds
 
 	mu     sync.Mutex
-	change sync.Cond // somebody left, or fell silent, or the door was closed
+	change sync.Cond // somebody left, or may give way, or the door was closed
 	closed bool
 	open   int
 	http2  int
-	silent list.List // of *conn: nobody asks for anything on them; the longest silent first
+	// Every connection is in one of these two, of *conn, but those on which somebody is served who was let in. Of
+	// each the first one gives way first, and of those who were turned away all do before the others.
+	turnedAway list.List
+	strangers  list.List
 }
 
 // New returns the door of a listener.
@@ -45,14 +49,16 @@ func New(listener net.Listener, b Bounds) *Door {
 type conn struct {
 	net.Conn
 	door  *Door
-	place *list.Element // among the silent, or nil
+	among *list.List    // those with whom it gives way, or nil
+	place *list.Element // its place there
+	letIn int           // requests under way whose callers were let in
 	http2 bool
 	left  bool
 }
 
-// Accept lets the next one in. Where as many are open as may be, the
-// longest silent is closed; where none is silent, Accept waits, and whoever
-// comes meanwhile waits in the kernel's queue.
+// Accept lets the next one in. Where as many are open as may be, one that gives way is closed: of those
+// whose last request was turned away the longest waiting, else of those on which nobody was let in. Where
+// somebody is served on all, Accept waits, and whoever comes meanwhile waits in the kernel's queue.
 func (d *Door) Accept() (net.Conn, error) {
 	accepted, err := d.Listener.Accept()
 	if err != nil {
@@ -71,12 +77,15 @@ func (d *Door) admit(c *conn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for d.open >= d.bounds.Connections && !d.closed {
-		longest := d.silent.Front()
-		if longest == nil {
+		first := d.turnedAway.Front()
+		if first == nil {
+			first = d.strangers.Front()
+		}
+		if first == nil {
 			d.change.Wait()
 			continue
 		}
-		gone := longest.Value.(*conn) //nolint:errcheck // the list holds nothing else
+		gone := first.Value.(*conn) //nolint:errcheck // the lists hold nothing else
 		d.leave(gone)
 		_ = gone.Conn.Close() // whoever is there dials again
 	}
@@ -84,7 +93,7 @@ func (d *Door) admit(c *conn) bool {
 		return false
 	}
 	d.open++
-	c.place = d.silent.PushBack(c)
+	d.givesWay(c, &d.strangers)
 	return true
 }
 
@@ -98,16 +107,23 @@ func (d *Door) leave(c *conn) {
 	if c.http2 {
 		d.http2--
 	}
-	d.speaks(c)
+	d.stays(c)
 	d.change.Broadcast()
 }
 
-// speaks takes a connection from the silent. The lock is held.
-func (d *Door) speaks(c *conn) {
-	if c.place != nil {
-		d.silent.Remove(c.place)
-		c.place = nil
+// stays takes a connection from those that give way. The lock is held.
+func (d *Door) stays(c *conn) {
+	if c.among != nil {
+		c.among.Remove(c.place)
+		c.among, c.place = nil, nil
 	}
+}
+
+// givesWay makes a connection the last one of those. The lock is held.
+func (d *Door) givesWay(c *conn, among *list.List) {
+	d.stays(c)
+	c.among, c.place = among, among.PushBack(c)
+	d.change.Broadcast()
 }
 
 // Close lets nobody in any more. Those who are in stay.
@@ -135,8 +151,8 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// ConnState is for http.Server: a connection is silent until the header of a
-// request is read, and again after the reply.
+// ConnState is for http.Server: who asks for something, or has got a reply to all of it, gives way after
+// those who did before.
 func (d *Door) ConnState(served net.Conn, state http.ConnState) {
 	c := cameIn(served)
 	if c == nil {
@@ -146,11 +162,49 @@ func (d *Door) ConnState(served net.Conn, state http.ConnState) {
 	defer d.mu.Unlock()
 	switch {
 	case c.left:
-	case state == http.StateActive:
-		d.speaks(c)
-	case state == http.StateIdle && c.place == nil:
-		c.place = d.silent.PushBack(c)
-		d.change.Broadcast()
+	case state == http.StateIdle, state == http.StateActive && c.letIn == 0:
+		d.givesWay(c, &d.strangers)
+	}
+}
+
+// connKey is under which the context of a request has its *conn.
+type connKey struct{}
+
+// ConnContext is for http.Server: it tells LetIn and TurnAway on which connection a request came.
+func (d *Door) ConnContext(ctx context.Context, served net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, cameIn(served))
+}
+
+// LetIn is told, with the context of a request, that it is known who sent it. Their connection stays until
+// served is called, once, and it falls silent.
+func (d *Door) LetIn(request context.Context) (served func()) {
+	c, _ := request.Value(connKey{}).(*conn)
+	if c == nil {
+		return func() {}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c.letIn++
+	d.stays(c)
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		c.letIn-- // it stays all the same until the server calls it idle: the reply is on its way
+	}
+}
+
+// TurnAway is told, with the context of a request, that it was refused, and that all that is still done
+// for it is to get the reply through. Its connection gives way first, unless others on it were let in and
+// are not served yet.
+func (d *Door) TurnAway(request context.Context) {
+	c, _ := request.Value(connKey{}).(*conn)
+	if c == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.letIn == 0 && !c.left {
+		d.givesWay(c, &d.turnedAway)
 	}
 }
 

@@ -31,7 +31,10 @@ func newHouse(t *testing.T, b Bounds, secure bool, handler http.HandlerFunc) hou
 		t.Fatal(err)
 	}
 	h := house{T: t, Door: New(listener, b), url: "http://" + listener.Addr().String(), trusted: x509.NewCertPool()}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: patience, ConnState: h.ConnState, IdleTimeout: patience}
+	server := &http.Server{
+		Handler: handler, ConnState: h.ConnState, ConnContext: h.ConnContext,
+		ReadHeaderTimeout: patience, IdleTimeout: patience,
+	}
 	serve := func() error { return server.Serve(h.Door) }
 	if secure {
 		one := httptest.NewTLSServer(nil)
@@ -95,18 +98,18 @@ func (h house) wantClosed(c net.Conn) {
 	}
 }
 
-// counts waits until so many connections are open and silent.
-func (h house) counts(open, silent int) {
+// counts waits until so many connections are open, and so many of them give way.
+func (h house) counts(open, givesWay int) {
 	h.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		h.mu.Lock()
-		o, s := h.open, h.silent.Len()
+		o, s := h.open, h.strangers.Len()+h.turnedAway.Len()
 		h.mu.Unlock()
-		if o == open && s == silent {
+		if o == open && s == givesWay {
 			return
 		}
 		if time.Now().After(deadline) {
-			h.Fatalf("%d are open and %d silent, want %d and %d", o, s, open, silent)
+			h.Fatalf("%d are open and %d give way, want %d and %d", o, s, open, givesWay)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -114,16 +117,35 @@ func (h house) counts(open, silent int) {
 
 func ok(http.ResponseWriter, *http.Request) {}
 
-// rooms is a handler that serves /slow for as long as a test likes.
-type rooms struct{ inside, goOn chan struct{} }
+// rooms is a handler that serves for as long as a test likes: on /slow those whom it lets in, on /asked those of
+// whom it does not know yet who they are, and on /refused those whom it turns away.
+type rooms struct {
+	inside, goOn chan struct{}
+	door         *Door // set before anybody is served
+}
 
-func newRooms() rooms { return rooms{make(chan struct{}), make(chan struct{})} }
+func newRooms() *rooms { return &rooms{inside: make(chan struct{}), goOn: make(chan struct{})} }
 
-func (r rooms) serve(_ http.ResponseWriter, q *http.Request) {
-	if q.URL.Path == "/slow" {
-		r.inside <- struct{}{}
-		<-r.goOn
+func (r *rooms) serve(_ http.ResponseWriter, q *http.Request) {
+	switch q.URL.Path {
+	case "/":
+		return
+	case "/slow":
+		defer r.door.LetIn(q.Context())()
+	case "/refused":
+		r.door.LetIn(q.Context())()
+		r.door.TurnAway(q.Context())
 	}
+	r.inside <- struct{}{}
+	<-r.goOn
+}
+
+// house is a house with these rooms.
+func (r *rooms) house(t *testing.T, b Bounds, secure bool) house {
+	t.Helper()
+	h := newHouse(t, b, secure, r.serve)
+	r.door = h.Door
+	return h
 }
 
 // The longest silent gives way, however it came to be silent.
@@ -168,7 +190,7 @@ func TestStrangersLockNobodyOut(t *testing.T) {
 func TestWhoIsServedStays(t *testing.T) {
 	t.Parallel()
 	r := newRooms()
-	h := newHouse(t, Bounds{Connections: 2, HTTP2: 1}, false, r.serve)
+	h := r.house(t, Bounds{Connections: 2, HTTP2: 1}, false)
 	served, late := make(chan error, 2), make(chan error, 1)
 	for range 2 {
 		go func() {
@@ -198,11 +220,78 @@ func TestWhoIsServedStays(t *testing.T) {
 	}
 }
 
+// TestWhoIsNotLetInGivesWay: whoever asks for something holds a connection for no longer than one who is
+// silent, and one who was refused goes before both. The one who is served stays.
+func TestWhoIsNotLetInGivesWay(t *testing.T) {
+	t.Parallel()
+	for what, secure := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			r := newRooms()
+			defer close(r.goOn)
+			h := r.house(t, Bounds{Connections: 4, HTTP2: 4}, secure)
+			answers := map[string]chan error{}
+			for _, path := range []string{"/slow", "/asked", "/refused"} {
+				answer := make(chan error, 1)
+				answers[path] = answer
+				go func() {
+					_, err := h.ask(h.client(), path)
+					answer <- err
+				}()
+				<-r.inside
+			}
+			h.counts(3, 2)
+			silent := h.dial()
+			h.counts(4, 3)
+			for _, path := range []string{"/refused", "/asked"} {
+				h.dial()
+				if err := <-answers[path]; err == nil {
+					t.Errorf("%s was served", path)
+				}
+			}
+			h.dial()
+			h.wantClosed(silent)
+			h.counts(4, 3)
+			r.goOn <- struct{}{} // to one of those that are gone, or the one that stays
+			r.goOn <- struct{}{}
+			r.goOn <- struct{}{}
+			if err := <-answers["/slow"]; err != nil {
+				t.Errorf("who was let in: %v", err)
+			}
+		})
+	}
+}
+
+// TestARefusalBesideOneWhoIsServed on a connection of HTTP/2 costs neither.
+func TestARefusalBesideOneWhoIsServed(t *testing.T) {
+	t.Parallel()
+	r := newRooms()
+	h := r.house(t, Bounds{Connections: 1, HTTP2: 1}, true)
+	c := h.client()
+	h.mustAsk(c) // so that both share its connection
+	answers := make(chan error, 2)
+	for _, path := range []string{"/slow", "/refused"} {
+		go func() {
+			_, err := h.ask(c, path)
+			answers <- err
+		}()
+		<-r.inside
+	}
+	h.counts(1, 0) // a newcomer would have to wait
+	close(r.goOn)
+	for range 2 {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	h.counts(1, 1)
+}
+
 // TestTheDoorClosesOnWhoWaits for somebody to leave.
 func TestTheDoorClosesOnWhoWaits(t *testing.T) {
 	t.Parallel()
 	r := newRooms()
-	h := newHouse(t, Bounds{Connections: 1, HTTP2: 1}, false, r.serve)
+	h := r.house(t, Bounds{Connections: 1, HTTP2: 1}, false)
 	served := make(chan error, 1)
 	go func() {
 		_, err := h.ask(h.client(), "/slow")
