@@ -506,3 +506,9 @@ func (l *Ledger) Dump(namespace string) string {
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
+
+// Empty reports whether nothing is known of a namespace.
+func (l *Ledger) Empty(namespace string) bool {
+	b := l.books[namespace]
+	return b == nil || len(b.sessions)+len(b.quotas)+len(b.stores)+len(b.reports) == 0
+}

@@ -519,7 +519,11 @@ func (m *operatorModel) checkRest() {
 	if err := others.fill(context.Background()); err != nil {
 		m.t.Fatal(err)
 	}
-	if a, b := mine.ledger.Dump("ml"), others.ledger.Dump("ml"); a != b {
+	dump := func(q *Queue) (all string) {
+		q.with("ml", func(l *admission.Ledger) { all = l.Dump("ml") })
+		return all
+	}
+	if a, b := dump(mine), dump(others); a != b {
 		m.t.Fatalf("the ledger is\n%s\nand a new one would be\n%s", a, b)
 	}
 }

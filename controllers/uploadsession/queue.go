@@ -30,30 +30,78 @@ const (
 	listPage = 100
 )
 
-// Queue is the ledger of the process that leads: fed by the watches, asked by
+// Queue is the ledgers of the process that leads, one of each namespace: fed by the watches, asked by
 // the reconciler. Before the first question it reads everything from the API
 // server itself, because a leader's cache may lag behind what the leader before
 // it wrote; from then on nobody else admits.
+//
+// Each namespace has a lock of its own, so that nobody waits for a look at the many sessions of another. The lock of
+// the queue is held for moments only, and never while one of a namespace is waited for; under the lock of a namespace
+// it may be taken.
 type Queue struct {
 	live      client.Reader // no cache
 	namespace string        // the only one; empty for all
+	filling   sync.Mutex
 
+	mu      sync.Mutex
+	ledgers map[string]*namespaceLedger
+	// gone is the sessions that went while the queue was being filled.
+	gone   map[types.UID]bool
+	filled bool
+	wake   func(reconcile.Request)
+}
+
+// namespaceLedger is the ledger of one namespace and its lock.
+type namespaceLedger struct {
 	mu     sync.Mutex
 	ledger *admission.Ledger
-	// gone is the sessions that went while the queue was being filled.
-	gone    map[types.UID]bool
-	filled  bool
-	filling sync.Mutex
-	wake    func(reconcile.Request)
+	// dropped means that nothing was left in it, and that another one has its place since.
+	dropped bool
 }
 
 // NewQueue returns a queue that fills itself through the reader, which must
 // not be a cache, with one namespace or all.
 func NewQueue(live client.Reader, namespace string) *Queue {
 	return &Queue{
-		live: live, namespace: namespace, ledger: admission.NewLedger(), gone: map[types.UID]bool{},
+		live: live, namespace: namespace, ledgers: map[string]*namespaceLedger{}, gone: map[types.UID]bool{},
 		wake: func(reconcile.Request) {},
 	}
+}
+
+// with does something with the ledger of a namespace, under its lock. One that is empty then is dropped.
+func (q *Queue) with(namespace string, do func(*admission.Ledger)) {
+	l := q.lock(namespace)
+	defer l.mu.Unlock()
+	do(l.ledger)
+	if l.ledger.Empty(namespace) {
+		l.dropped = true
+		q.mu.Lock()
+		delete(q.ledgers, namespace)
+		q.mu.Unlock()
+	}
+}
+
+// lock returns the ledger of a namespace with its lock held.
+func (q *Queue) lock(namespace string) *namespaceLedger {
+	for {
+		l := q.of(namespace)
+		l.mu.Lock()
+		if !l.dropped {
+			return l
+		}
+		l.mu.Unlock()
+	}
+}
+
+func (q *Queue) of(namespace string) *namespaceLedger {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.ledgers[namespace]
+	if l == nil {
+		l = &namespaceLedger{ledger: admission.NewLedger()}
+		q.ledgers[namespace] = l
+	}
+	return l
 }
 
 // fill reads everything once, from the API server.
@@ -75,29 +123,31 @@ func (q *Queue) fill(ctx context.Context) error {
 	if err := q.live.List(ctx, &leases, client.InNamespace(q.namespace), client.HasLabels{v1alpha1.StoreLabel}); err != nil {
 		return fmt.Errorf("list the Leases of the dataplane: %w", err)
 	}
-	q.mu.Lock()
 	for i := range quotas.Items {
-		q.ledger.SetQuota(&quotas.Items[i])
+		quota := &quotas.Items[i]
+		q.with(quota.Namespace, func(l *admission.Ledger) { l.SetQuota(quota) })
 	}
 	for i := range stores.Items {
-		q.ledger.SetStore(&stores.Items[i])
+		store := &stores.Items[i]
+		q.with(store.Namespace, func(l *admission.Ledger) { l.SetStore(store) })
 	}
 	for i := range leases.Items {
-		q.report(&leases.Items[i])
+		lease := &leases.Items[i]
+		q.with(lease.Namespace, func(l *admission.Ledger) { report(l, lease) })
 	}
-	q.mu.Unlock()
 	var page v1alpha1.UploadSessionList
 	for {
 		if err := q.live.List(ctx, &page, client.InNamespace(q.namespace), client.Limit(listPage), client.Continue(page.Continue)); err != nil {
 			return fmt.Errorf("list the sessions: %w", err)
 		}
-		q.mu.Lock()
 		for i := range page.Items {
-			if s := &page.Items[i]; !q.gone[s.UID] {
-				q.ledger.Observe(s)
-			}
+			s := &page.Items[i]
+			q.with(s.Namespace, func(l *admission.Ledger) {
+				if !q.isGone(s) {
+					l.Observe(s)
+				}
+			})
 		}
-		q.mu.Unlock()
 		if page.Continue == "" {
 			break
 		}
@@ -108,26 +158,38 @@ func (q *Queue) fill(ctx context.Context) error {
 	return nil
 }
 
-// ask is admission.Ledger.Ask for a session that was just read.
-func (q *Queue) ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadSessionAdmission, *admission.Refusal, bool) {
+func (q *Queue) isGone(s *v1alpha1.UploadSession) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	known, changed := q.ledger.Refresh(s)
-	if changed {
-		q.wakeNamespace(s.Namespace)
+	return q.gone[s.UID]
+}
+
+// remember takes note of a session that goes while the queue is being filled.
+func (q *Queue) remember(s *v1alpha1.UploadSession) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.filled {
+		q.gone[s.UID] = true
 	}
-	if !known {
-		return v1alpha1.UploadSessionAdmission{}, nil, false
-	}
-	granted, refusal := q.ledger.Ask(s, now)
-	return granted, refusal, true
+}
+
+// ask is admission.Ledger.Ask for a session that was just read.
+func (q *Queue) ask(s *v1alpha1.UploadSession, now time.Time) (granted v1alpha1.UploadSessionAdmission, refusal *admission.Refusal, known bool) {
+	q.with(s.Namespace, func(l *admission.Ledger) {
+		var changed bool
+		if known, changed = l.Refresh(s); changed {
+			q.wakeNamespace(s.Namespace)
+		}
+		if known {
+			granted, refusal = l.Ask(s, now)
+		}
+	})
+	return granted, refusal, known
 }
 
 // settle is admission.Ledger.Settle.
 func (q *Queue) settle(s *v1alpha1.UploadSession, outcome admission.Settled) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.ledger.Settle(s, outcome)
+	q.with(s.Namespace, func(l *admission.Ledger) { l.Settle(s, outcome) })
 	if outcome.Version == "" {
 		q.wakeNamespace(s.Namespace) // what was granted is free again, perhaps
 	}
@@ -136,11 +198,11 @@ func (q *Queue) settle(s *v1alpha1.UploadSession, outcome admission.Settled) {
 // look wakes the sessions of a namespace that concern a change, and returns
 // when to look again for those that it left for later; 0 when there are none.
 func (q *Queue) look(namespace string, now time.Time) time.Duration {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	names, more := q.ledger.Look(namespace, now, looksAtOnce, refreshesAtOnce)
+	var names []string
+	var more bool
+	q.with(namespace, func(l *admission.Ledger) { names, more = l.Look(namespace, now, looksAtOnce, refreshesAtOnce) })
 	for _, name := range names {
-		q.wake(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
+		q.add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
 	}
 	if more {
 		return refreshEvery
@@ -150,58 +212,58 @@ func (q *Queue) look(namespace string, now time.Time) time.Duration {
 
 // observe takes note of a session.
 func (q *Queue) observe(s *v1alpha1.UploadSession) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.ledger.Observe(s) {
-		q.wakeNamespace(s.Namespace)
-	}
+	q.change(s.Namespace, func(l *admission.Ledger) bool { return l.Observe(s) })
 }
 
 // forget takes note that a session is there no more.
 func (q *Queue) forget(s *v1alpha1.UploadSession) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !q.filled {
-		q.gone[s.UID] = true
-	}
-	if q.ledger.Gone(s) {
-		q.wakeNamespace(s.Namespace)
-	}
+	q.change(s.Namespace, func(l *admission.Ledger) bool {
+		q.remember(s)
+		return l.Gone(s)
+	})
 }
 
-// change lets something else in the ledger change and looks at the namespace if that matters.
+// change lets something in the ledger of a namespace change and looks at the namespace if that matters.
 func (q *Queue) change(namespace string, f func(*admission.Ledger) bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if f(q.ledger) {
+	var matters bool
+	q.with(namespace, func(l *admission.Ledger) { matters = f(l) })
+	if matters {
 		q.wakeNamespace(namespace)
 	}
 }
 
 // report takes what a Lease says of a volume. One that says nothing of use is
-// the store's to complain about. The caller holds q.mu.
-func (q *Queue) report(lease *coordinationv1.Lease) bool {
+// the store's to complain about.
+func report(l *admission.Ledger, lease *coordinationv1.Lease) bool {
 	report, err := heartbeat.Read(lease)
 	if err != nil {
 		return false
 	}
-	return q.ledger.SetReport(lease.Namespace, report.Replica.Name, admission.Report{
+	return l.SetReport(lease.Namespace, report.Replica.Name, admission.Report{
 		Store: lease.Labels[v1alpha1.StoreLabel], AvailableBytes: report.AvailableBytes, MeasuredAt: heartbeat.LastSeen(lease),
 	})
 }
 
 // holders is admission.Ledger.Holders.
 func (q *Queue) holders(namespace, store string) []reconcile.Request {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	var names []string
+	q.with(namespace, func(l *admission.Ledger) { names = slices.Sorted(l.Holders(namespace, store)) })
 	var requests []reconcile.Request
-	for _, name := range slices.Sorted(q.ledger.Holders(namespace, store)) {
+	for _, name := range names {
 		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
 	}
 	return requests
 }
 
-func (q *Queue) wakeNamespace(namespace string) { q.wake(ofNamespace(namespace)) }
+func (q *Queue) wakeNamespace(namespace string) { q.add(ofNamespace(namespace)) }
+
+// add asks for a reconcile.
+func (q *Queue) add(request reconcile.Request) {
+	q.mu.Lock()
+	wake := q.wake
+	q.mu.Unlock()
+	wake(request)
+}
 
 // ofNamespace asks for a look at who waits in a namespace, however many changes it comes of.
 func ofNamespace(namespace string) reconcile.Request {

@@ -21,8 +21,8 @@ import (
 	"github.com/slipway-dev/slipway/telemetry"
 )
 
-// workers is how many sessions are reconciled at a time. They wait for the API
-// server; who may start is decided under one lock.
+// workers is how many sessions are reconciled at a time, of all namespaces in turn. They wait for the API
+// server; who may start in a namespace is decided under its own lock.
 const workers = 4
 
 type requests = workqueue.TypedRateLimitingInterface[reconcile.Request]
@@ -45,7 +45,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.UploadStore{}, onStores(q)).
 		Watches(&v1alpha1.UploadQuota{}, onQuotas(q)).
 		Watches(&coordinationv1.Lease{}, onLeases(q)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, NewQueue: newFairQueue}).
 		Complete(telemetry.Reconciler("uploadsession", r))
 }
 
@@ -91,7 +91,7 @@ func onStores(q *Queue) handler.EventHandler {
 	}, func(last *v1alpha1.UploadStore) {
 		q.change(last.Namespace, func(l *admission.Ledger) bool { l.DropStore(last); return true })
 		for _, request := range q.holders(last.Namespace, last.Name) {
-			q.wake(request)
+			q.add(request)
 		}
 	})
 }
@@ -106,7 +106,7 @@ func onQuotas(q *Queue) handler.EventHandler {
 
 func onLeases(q *Queue) handler.EventHandler {
 	return on(func(before, now *coordinationv1.Lease, queue requests) {
-		q.change(now.Namespace, func(*admission.Ledger) bool { return q.report(now) })
+		q.change(now.Namespace, func(l *admission.Ledger) bool { return report(l, now) })
 		if gone := heartbeat.GoneFrom(now); !gone.IsZero() && (before == nil || !heartbeat.GoneFrom(before).Equal(gone)) {
 			addAll(queue, q.holders(now.Namespace, now.Labels[v1alpha1.StoreLabel]))
 		}
