@@ -26,6 +26,8 @@ const (
 	ReasonQuotaExceeded = "QuotaExceeded"
 	// ReasonQuotaRejected means that an UploadQuota which rejects had no room for the session. Terminal.
 	ReasonQuotaRejected = "QuotaRejected"
+	// ReasonQueueDeadlineExceeded means that the session was not admitted within queueDeadlineSeconds. Terminal.
+	ReasonQueueDeadlineExceeded = "QueueDeadlineExceeded"
 	// ReasonExceedsStoreLimits means that the session asks for more than the store allows. Terminal.
 	ReasonExceedsStoreLimits = "ExceedsStoreLimits"
 	// ReasonUploading means that the session takes chunks.
@@ -191,6 +193,9 @@ const (
 // DefaultActiveDeadlineSeconds is the deadline of a session where neither it nor its admission
 // names one, as an earlier version may have left it.
 const DefaultActiveDeadlineSeconds = 86400
+
+// DefaultQueueDeadlineSeconds is how long a session that does not say waits to be admitted: 7 days.
+const DefaultQueueDeadlineSeconds = 604800
 
 // MaxChunks is the largest number of chunks of a session.
 const MaxChunks = 100000

@@ -216,6 +216,14 @@ type UploadSessionSpec struct {
 	// +kubebuilder:validation:Maximum=2592000
 	ActiveDeadlineSeconds int32 `json:"activeDeadlineSeconds,omitempty"`
 
+	// queueDeadlineSeconds ends the session, with reason QueueDeadlineExceeded, this many seconds after
+	// status.startTime if it has not been admitted by then, whatever it waits for and also while it is
+	// suspended, from 10 seconds to 30 days. Default 604800, 7 days.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	QueueDeadlineSeconds int32 `json:"queueDeadlineSeconds,omitempty"`
+
 	// reclaimPolicy says what becomes of the published object when the session is deleted, by
 	// whomever and also by ttlSecondsAfterFinished: Retain (the default) leaves it under its key,
 	// Delete removes it, unless something else was put there since. Immutable.

@@ -97,6 +97,13 @@ func deadline(d time.Duration) func(*v1alpha1.UploadSession) {
 	return func(s *v1alpha1.UploadSession) { s.Spec.ActiveDeadlineSeconds = int32(d / time.Second) }
 }
 
+// waiting is how the operator leaves a session at noon that has no store.
+func waiting(s *v1alpha1.UploadSession) { s.Status = *planFor(alone(session(), nil), noon).status }
+
+func queueDeadlineOf(d time.Duration) func(*v1alpha1.UploadSession) {
+	return func(s *v1alpha1.UploadSession) { s.Spec.QueueDeadlineSeconds = int32(d / time.Second) }
+}
+
 func idleTimeout(n int32) func(*v1alpha1.UploadSession) {
 	return func(s *v1alpha1.UploadSession) { s.Spec.IdleTimeoutSeconds = n }
 }

@@ -131,7 +131,7 @@ func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
 	if desired.StartTime.IsZero() {
 		desired.StartTime = stamp
 	}
-	f := facts{observation: o, now: now, stamp: stamp}
+	f := facts{observation: o, now: now, stamp: stamp, started: desired.StartTime.Time}
 	if o.granted.Replica != "" {
 		desired.Admission = o.granted
 	}
@@ -190,7 +190,7 @@ func changed(s *v1alpha1.UploadSession, desired v1alpha1.UploadSessionStatus) *v
 // nextChange is how long it takes until time alone changes how an active session stands; 0 when it does not.
 func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Time) time.Duration {
 	if desired.Admission.Replica == "" {
-		return 0
+		return until(desired.StartTime.Add(queueDeadline(o.session.Spec)), now)
 	}
 	next := until(desired.ExpirationTime.Add(expiryGrace), now)
 	for _, then := range []time.Time{o.replicaUntil, o.replicaUntil.Add(missedAfter), o.replicaGoneFrom} {
@@ -206,6 +206,11 @@ func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Ti
 func activeDeadline(spec v1alpha1.UploadSessionSpec, granted v1alpha1.UploadSessionAdmission) time.Duration {
 	asked := cmp.Or(spec.ActiveDeadlineSeconds, granted.ActiveDeadlineSeconds, v1alpha1.DefaultActiveDeadlineSeconds)
 	return seconds(min(asked, cmp.Or(granted.MaxActiveDeadlineSeconds, asked)))
+}
+
+// queueDeadline is how long after its start a session ends that is not admitted.
+func queueDeadline(spec v1alpha1.UploadSessionSpec) time.Duration {
+	return seconds(cmp.Or(spec.QueueDeadlineSeconds, v1alpha1.DefaultQueueDeadlineSeconds))
 }
 
 // until returns how long it is from now to then, at least 0.

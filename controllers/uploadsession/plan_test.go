@@ -55,7 +55,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(), nil),
 			want: expected{
 				admitted: "False StoreNotFound", ready: "False StoreNotFound", succeeded: "Unknown StoreNotFound",
-				says: `There is no UploadStore "models" in namespace "ml": create it`,
+				says: `There is no UploadStore "models" in namespace "ml": create it`, again: 7 * day,
 			},
 		},
 		{
@@ -63,7 +63,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(), store(notReady)),
 			want: expected{
 				admitted: "False StoreNotReady", ready: "False StoreNotReady", succeeded: "Unknown StoreNotReady",
-				says: "start one with --store models",
+				says: "start one with --store models", again: 7 * day,
 			},
 		},
 		{
@@ -72,7 +72,7 @@ func TestPlan(t *testing.T) {
 			want: expected{
 				admitted: "False InsufficientSpace", ready: "False InsufficientSpace", succeeded: "Unknown InsufficientSpace",
 				says:  `Waits for objects in UploadStore "models" to be deleted: needs 100, and the volume would have 99 free`,
-				event: "Normal InsufficientSpace",
+				event: "Normal InsufficientSpace", again: 7 * day,
 			},
 		},
 		{
@@ -88,7 +88,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(desired(v1alpha1.DesiredStateSuspended)), store()),
 			want: expected{
 				admitted: "False Suspended", ready: "False Suspended", succeeded: "Unknown Suspended",
-				says: "set desiredState to Active to start it",
+				says: "set desiredState to Active to start it", again: 7 * day,
 			},
 		},
 		{
@@ -105,6 +105,47 @@ func TestPlan(t *testing.T) {
 			want: expected{
 				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
 			},
+		},
+
+		{
+			name: "a session is not ended before its queue deadline",
+			o:    alone(session(waiting, queueDeadlineOf(time.Hour)), nil),
+			at:   time.Hour - time.Second,
+			want: expected{again: time.Second},
+		},
+		{
+			name: "a session that was not admitted within its queue deadline ends, and says what it waited for",
+			o:    alone(session(waiting, queueDeadlineOf(time.Hour)), nil),
+			at:   time.Hour,
+			want: expected{
+				admitted: "False QueueDeadlineExceeded", ready: "False Finished", succeeded: "False QueueDeadlineExceeded",
+				says:  `was not admitted within 1h0m0s (queueDeadlineSeconds); no byte was taken. It waited for this: There is no UploadStore "models"`,
+				event: "Warning QueueDeadlineExceeded", ended: ptr.To(time.Hour),
+			},
+		},
+		{
+			name: "a session that says nothing has 7 days, also while it is suspended",
+			o:    alone(session(waiting, desired(v1alpha1.DesiredStateSuspended)), store()),
+			at:   7 * day,
+			want: expected{
+				admitted: "False QueueDeadlineExceeded", ready: "False Finished", succeeded: "False QueueDeadlineExceeded",
+				says: "Create it again.", event: "Warning QueueDeadlineExceeded", ended: ptr.To(7 * day),
+			},
+		},
+		{
+			name: "a session whose turn comes with its queue deadline is admitted",
+			o:    alone(session(waiting, queueDeadlineOf(time.Hour)), store()),
+			at:   time.Hour,
+			want: expected{
+				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", finalizer: "added",
+				event: "", again: day + expiryGrace - time.Hour,
+			},
+		},
+		{
+			name: "an admitted session has no queue deadline any more",
+			o:    alone(session(admitted, queueDeadlineOf(time.Hour)), store()),
+			at:   2 * time.Hour,
+			want: expected{again: day + expiryGrace - 2*time.Hour},
 		},
 
 		// Admitted, and no result yet.

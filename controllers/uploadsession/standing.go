@@ -27,6 +27,8 @@ type facts struct {
 	stamp      metav1.Time // now, as the API server keeps it
 	admission  v1alpha1.UploadSessionAdmission
 	expiration time.Time
+	// started is when the operator first saw the session.
+	started time.Time
 }
 
 // standing is how a session stands: what condition Succeeded says of it, and
@@ -47,6 +49,7 @@ var rules = []func(facts) *standing{
 	hasResult,
 	hasEnded,
 	cancelledBeforeAdmission,
+	waitedTooLong,
 	refused,
 	storeGone,
 	replicaGone,
@@ -96,6 +99,28 @@ func cancelledBeforeAdmission(f facts) *standing {
 		return nil
 	}
 	return f.end(v1alpha1.ReasonCancelled, "The session was cancelled before it was admitted; no byte was taken.")
+}
+
+// waitedTooLong ends a session that nobody admits: it would stay for ever, and take its part of the operator.
+func waitedTooLong(f facts) *standing {
+	if f.admitted() || f.now.Before(f.started.Add(queueDeadline(f.session.Spec))) {
+		return nil
+	}
+	if f.refusal != nil && f.refusal.Final {
+		return nil // it says more
+	}
+	return f.end(v1alpha1.ReasonQueueDeadlineExceeded, fmt.Sprintf("The session was not admitted within %v (queueDeadlineSeconds); no byte was taken. %s",
+		queueDeadline(f.session.Spec), f.waitedFor()))
+}
+
+// waitedFor says what a session that was never admitted was told last, and what to do next.
+func (f facts) waitedFor() string {
+	const next = "Create it again."
+	before := meta.FindStatusCondition(f.session.Status.Conditions, v1alpha1.ConditionAdmitted)
+	if before == nil {
+		return next
+	}
+	return fmt.Sprintf("It waited for this: %s %s", before.Message, next)
 }
 
 func refused(f facts) *standing {

@@ -131,6 +131,10 @@ func TestUploadSessionSpec(t *testing.T) {
 		{name: "begin cancelled", path: "desiredState", value: "Cancelled"},
 		{name: "another desired state", path: "desiredState", value: "Paused", words: "Unsupported value"},
 
+		{name: "the shortest queue deadline", path: "queueDeadlineSeconds", value: int64(10)},
+		{name: "a queue deadline that is too short", path: "queueDeadlineSeconds", value: int64(9), words: "greater than or equal to 10"},
+		{name: "the longest queue deadline", path: "queueDeadlineSeconds", value: int64(2592000)},
+		{name: "a queue deadline that is too long", path: "queueDeadlineSeconds", value: int64(2592001), words: "less than or equal to 2592000"},
 		{name: "the shortest idle timeout", path: "idleTimeoutSeconds", value: int64(10)},
 		{name: "an idle timeout that is too short", path: "idleTimeoutSeconds", value: int64(9), words: "greater than or equal to 10"},
 		{name: "the longest idle timeout", path: "idleTimeoutSeconds", value: int64(2592000)},
@@ -242,6 +246,7 @@ func TestUploadSessionUpdates(t *testing.T) {
 		{name: "a suspended session may be cancelled", from: full.set("desiredState", "Suspended"), path: "desiredState", value: "Cancelled"},
 		{name: "a cancelled session stays so", from: full.set("desiredState", "Cancelled"), path: "desiredState", value: "Active", words: "can't leave Cancelled"},
 		{name: "a cancelled session is not suspended", from: full.set("desiredState", "Cancelled"), path: "desiredState", value: "Suspended", words: "can't leave Cancelled"},
+		{name: "a queue deadline may come", from: full, path: "queueDeadlineSeconds", value: int64(120)},
 		{name: "the idle timeout may change", from: full, path: "idleTimeoutSeconds", value: int64(120)},
 		{name: "the idle timeout may go", from: full, path: "idleTimeoutSeconds"},
 		{name: "the deadline may come", from: session, path: "activeDeadlineSeconds", value: int64(120)},

@@ -415,6 +415,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: owner
       type:
         scalar: string
+    - name: queueDeadlineSeconds
+      type:
+        scalar: numeric
     - name: reclaimPolicy
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.ReclaimPolicy

@@ -62,6 +62,10 @@ type UploadSessionSpecApplyConfiguration struct {
 	// not bytes arrive, from 10 seconds to 30 days. Without it the store's default counts; the
 	// store may have a limit. status.expirationTime says what holds.
 	ActiveDeadlineSeconds *int32 `json:"activeDeadlineSeconds,omitempty"`
+	// queueDeadlineSeconds ends the session, with reason QueueDeadlineExceeded, this many seconds after
+	// status.startTime if it has not been admitted by then, whatever it waits for and also while it is
+	// suspended, from 10 seconds to 30 days. Default 604800, 7 days.
+	QueueDeadlineSeconds *int32 `json:"queueDeadlineSeconds,omitempty"`
 	// reclaimPolicy says what becomes of the published object when the session is deleted, by
 	// whomever and also by ttlSecondsAfterFinished: Retain (the default) leaves it under its key,
 	// Delete removes it, unless something else was put there since. Immutable.
@@ -196,6 +200,14 @@ func (b *UploadSessionSpecApplyConfiguration) WithIdleTimeoutSeconds(value int32
 // If called multiple times, the ActiveDeadlineSeconds field is set to the value of the last call.
 func (b *UploadSessionSpecApplyConfiguration) WithActiveDeadlineSeconds(value int32) *UploadSessionSpecApplyConfiguration {
 	b.ActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithQueueDeadlineSeconds sets the QueueDeadlineSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the QueueDeadlineSeconds field is set to the value of the last call.
+func (b *UploadSessionSpecApplyConfiguration) WithQueueDeadlineSeconds(value int32) *UploadSessionSpecApplyConfiguration {
+	b.QueueDeadlineSeconds = &value
 	return b
 }
 
