@@ -21,6 +21,7 @@ func (a *api) getContent(w http.ResponseWriter, r *http.Request, name upload.Nam
 	h.Set("ETag", fmt.Sprintf("%q", st.Result.Digest))
 	h.Set(reprDigestHeader, formatDigest(st.Result.Digest))
 	dropEmptyRanges(r.Header, object.Size())
+	dropDatedRange(r.Header)
 	http.ServeContent(&contentReply{ResponseWriter: w, fail: func(status int) {
 		a.failContent(w, r, status)
 	}}, r, "", object.ModTime(), object)
@@ -47,6 +48,14 @@ func dropEmptyRanges(h http.Header, size int64) {
 		some = []string{fmt.Sprintf("%d-", size)}
 	}
 	h.Set("Range", "bytes="+strings.Join(some, ","))
+}
+
+// dropDatedRange drops the range of who goes by a time whether the object is the
+// same. Times are in seconds, and objects of one second are not the same (RFC 9110, section 13.1.5).
+func dropDatedRange(h http.Header) {
+	if validator := h.Get("If-Range"); validator != "" && !strings.HasPrefix(validator, `"`) {
+		h.Del("Range")
+	}
 }
 
 // failContent says as a problem what http.ServeContent says in its own words.

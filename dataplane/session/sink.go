@@ -144,7 +144,7 @@ type Publisher interface {
 	// bytes were freed.
 	Identify(ctx context.Context, id ID) (string, error)
 
-	// Withdraw removes the object under the name where that has the identity, and reports whether
+	// Withdraw removes the object under the name where that is the Same, and reports whether
 	// it did. Whatever else is there stays, and so does what is published there meanwhile; with
 	// nothing there it is no error. What was removed is so durably on return, also by an earlier
 	// call that was cut short. Who has the object open goes on reading it.
@@ -160,4 +160,20 @@ type Object interface {
 	ModTime() time.Time
 	// Identity tells it from every other object, see Publisher.Identify.
 	Identity() string
+	// Like compares it with what was recorded of an object: an identity that Publisher.Identify
+	// returned, in this version or an earlier one.
+	Like(identity string) Likeness
 }
+
+// Likeness is what an identity tells of an object.
+type Likeness int
+
+const (
+	// Other is another object.
+	Other Likeness = iota
+	// Alike is what nothing tells from the object, but the identity is an earlier version's, which
+	// does not prove it: two that follow each other closely may have the same.
+	Alike
+	// Same is the object and no other.
+	Same
+)

@@ -264,7 +264,7 @@ func (s *Service) published(ctx context.Context, st Status, digest Digest) (Resu
 	if err != nil {
 		return Result{}, err
 	}
-	if object.Identity() == result.Identity { // or it was replaced already
+	if object.Like(result.Identity) == session.Same { // or it was replaced already
 		result.ModTime = object.ModTime()
 	}
 	_ = object.Close() // it was only looked at

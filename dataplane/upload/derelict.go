@@ -35,6 +35,7 @@ func (s *Service) SweepDerelicts(ctx context.Context, orphan func(context.Contex
 			if err := s.reclaim(ctx, left.Status); err != nil {
 				return false, err
 			}
+			s.dropVerdict(left.Meta.ID)
 		}
 		return true, nil
 	})

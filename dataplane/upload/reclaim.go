@@ -30,7 +30,11 @@ func (s *Service) reclaim(ctx context.Context, st Status) error {
 	if !st.Grant.Reclaim || st.Result.Reason != Published {
 		return nil
 	}
-	removed, err := s.publisher.Withdraw(ctx, st.Grant.Key, st.Result.Identity)
+	identity, err := s.identify(ctx, st)
+	if err != nil {
+		return fmt.Errorf("reclaim the object of session %s: %w", st.Meta.ID, err)
+	}
+	removed, err := s.publisher.Withdraw(ctx, st.Grant.Key, identity)
 	if err != nil {
 		return fmt.Errorf("reclaim the object of session %s: %w", st.Meta.ID, err)
 	}

@@ -34,10 +34,10 @@ type Result struct {
 	Digest Digest `json:"digest,omitempty"`
 	// Published is when the object appeared under its key.
 	Published time.Time `json:"published,omitzero"`
-	// ModTime is when the object's bytes were last written; it tells this object from another
-	// one that appears under the key later.
+	// ModTime is when the object's bytes were last written. Objects of one time are not the same: see Identity.
 	ModTime time.Time `json:"modTime,omitzero"`
-	// Identity is the object's, see session.Publisher; empty in what earlier versions recorded.
+	// Identity is the object's, see session.Publisher. Of earlier versions' it proves nothing, and
+	// the first of them recorded none.
 	Identity string `json:"identity,omitempty"`
 }
 

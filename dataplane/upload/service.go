@@ -54,11 +54,12 @@ type Service struct {
 	changed   func(Name)
 	tellEnded func(Status)
 
-	ctx     context.Context // of what goes on in the background, until Close
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	hashing chan struct{} // bounds how many frontiers advance at once
-	buffers sync.Pool     // of *[]byte, for reading chunks back
+	ctx       context.Context // of what goes on in the background, until Close
+	cancel    context.CancelFunc
+	running   sync.WaitGroup
+	verifying chan struct{} // held while an object is read to verify it
+	hashing   chan struct{} // bounds how many frontiers advance at once
+	buffers   sync.Pool     // of *[]byte, for reading chunks back
 
 	terms sync.Map // session.ID -> *terms, decoded
 
@@ -68,6 +69,7 @@ type Service struct {
 	completions map[session.ID]*completion
 	retries     map[session.ID]time.Time // of failed completions, not before then
 	lookups     map[Name]*lookup
+	verdicts    map[session.ID]*verdict // on what earlier versions published
 }
 
 // NewService returns a service that knows no upload yet: call Recover next,
@@ -91,6 +93,7 @@ func NewService(c Config) *Service {
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		names:   map[Name]session.ID{}, frontiers: map[session.ID]*frontier{},
 		completions: map[session.ID]*completion{}, retries: map[session.ID]time.Time{}, lookups: map[Name]*lookup{},
+		verdicts: map[session.ID]*verdict{}, verifying: make(chan struct{}, 1),
 	}
 	s.buffers.New = func() any {
 		b := make([]byte, readSize)
@@ -257,6 +260,7 @@ func (s *Service) Forget(ctx context.Context, id session.ID) error {
 	}
 	s.dropName(st.Grant.Name, id)
 	s.dropTraces(id)
+	s.dropVerdict(id)
 	s.terms.Delete(id)
 	return nil
 }

@@ -2,7 +2,6 @@ package upload
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -133,16 +132,6 @@ func (s *Service) Open(ctx context.Context, name Name) (session.Object, Status, 
 	if st.Result == nil || st.Result.Reason != Published {
 		return nil, st, ErrNotPublished
 	}
-	object, err := s.publisher.OpenObject(ctx, st.Grant.Key)
-	if errors.Is(err, session.ErrNotFound) {
-		return nil, st, ErrReplaced
-	}
-	if err != nil {
-		return nil, st, err
-	}
-	if object.Size() != st.Grant.Size || !object.ModTime().Equal(st.Result.ModTime) {
-		_ = object.Close() // it was only opened
-		return nil, st, ErrReplaced
-	}
-	return object, st, nil
+	object, err := s.openPublished(ctx, st)
+	return object, st, err
 }

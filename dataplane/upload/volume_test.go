@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
@@ -21,10 +24,15 @@ const forEver = -1
 // volume is the file sink, which breaks on demand.
 type volume struct {
 	tb   testing.TB
+	root string
 	sink *file.Sink
 
 	using sync.RWMutex // held for reading while the sink works
 	lost  bool
+
+	// written, where it is set, is when everything that is published was last written, as where
+	// the filesystem's clock ticks slowly.
+	written time.Time
 
 	mu     sync.Mutex
 	faults map[string]*fault
@@ -51,7 +59,7 @@ func openVolume(tb testing.TB, root string) *volume {
 	if err != nil {
 		tb.Fatalf("open the volume: %v", err)
 	}
-	return &volume{tb: tb, sink: sink, faults: map[string]*fault{}, gates: map[string]*gate{}, calls: map[string]int{}}
+	return &volume{tb: tb, root: root, sink: sink, faults: map[string]*fault{}, gates: map[string]*gate{}, calls: map[string]int{}}
 }
 
 // cut ends whatever uses the volume, as the end of its process does.
@@ -190,7 +198,15 @@ func (v *volume) Recover(ctx context.Context) iter.Seq2[session.Recovered, error
 func (v *volume) Space(ctx context.Context) (session.Space, error) { return v.sink.Space(ctx) }
 
 func (v *volume) Publish(ctx context.Context, id session.ID, name string, replace bool, attributes map[string]string) error {
-	return v.do("Publish", func() error { return v.sink.Publish(ctx, id, name, replace, attributes) })
+	return v.do("Publish", func() error {
+		if !v.written.IsZero() {
+			data := filepath.Join(v.root, session.ReservedElement, "models-0.replica", string(id), "data")
+			if err := os.Chtimes(data, v.written, v.written); err != nil {
+				return err
+			}
+		}
+		return v.sink.Publish(ctx, id, name, replace, attributes)
+	})
 }
 
 func (v *volume) Published(ctx context.Context, id session.ID, name string) (published bool, err error) {

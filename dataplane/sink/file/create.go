@@ -44,7 +44,7 @@ func (s *Sink) create(r session.Record, record []byte) error {
 	if err := s.staging.RemoveAll(building); err != nil {
 		return err
 	}
-	if err := s.build(building, r.Spec, record); err != nil {
+	if err := s.build(building, r, record); err != nil {
 		return errors.Join(err, s.staging.RemoveAll(building))
 	}
 	err := rename(s.staging, building, id)
@@ -58,7 +58,8 @@ func (s *Sink) create(r session.Record, record []byte) error {
 }
 
 // build makes the directory of a session, whole and durable, but under a name of no session.
-func (s *Sink) build(name string, spec session.Spec, record []byte) error {
+func (s *Sink) build(name string, r session.Record, record []byte) error {
+	spec := r.Spec
 	ledger := int64(spec.Chunks()) * session.SlotSize
 	// A fallocate that fails takes the rest of the volume before it does, and others would feel it.
 	if err := s.hasRoom(spec.Size + ledger + 2*recordHalf(record)); err != nil {
@@ -83,7 +84,10 @@ func (s *Sink) build(name string, spec session.Spec, record []byte) error {
 		fill func(f *os.File) error
 	}{
 		// Nobody gets to it before it is published, so that it can have the mode of an object now.
-		{dataName, func(f *os.File) error { return errors.Join(reserve(f, spec.Size), f.Chmod(objectMode)) }},
+		{dataName, func(f *os.File) error {
+			_, err := s.mark(f, r.ID) // without a mark it is published later, see tellApart
+			return errors.Join(err, reserve(f, spec.Size), f.Chmod(objectMode))
+		}},
 		// Zeros are written, not only reserved: a commit then changes nothing but its slot.
 		{ledgerName, func(f *os.File) error { return write(f, make([]byte, ledger)) }},
 		{recordName, func(f *os.File) error { return writeFirstRecord(f, record) }},

@@ -19,6 +19,9 @@ func (s *Sink) Doubt(id session.ID) { s.unsure.Store(id, nil) }
 // BreakWholeSync makes every further sync of the whole filesystem fail.
 func (s *Sink) BreakWholeSync() { _ = s.durable.volume.Close() }
 
+// KeepNoMarks makes the sink behave as on a filesystem without extended attributes.
+func (s *Sink) KeepNoMarks() { s.unmarked = true }
+
 // Crowd makes the sink believe that many syncs are always running.
 func (s *Sink) Crowd() { s.durable.running.Add(2 * aloneAtMost) }
 

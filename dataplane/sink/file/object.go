@@ -43,7 +43,12 @@ func (s *Sink) openObject(name string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &object{file: f, size: info.Size(), modified: info.ModTime(), identity: identityOf(info)}, nil
+	is, err := identityOf(f, info)
+	if err != nil {
+		release(f)
+		return nil, err
+	}
+	return &object{file: f, size: info.Size(), modified: info.ModTime(), identity: is}, nil
 }
 
 // object is an open published file, for reading only.
@@ -51,7 +56,7 @@ type object struct {
 	file     *os.File
 	size     int64
 	modified time.Time
-	identity string
+	identity identity
 }
 
 var _ interface {
@@ -78,4 +83,7 @@ func (o *object) Size() int64 { return o.size }
 func (o *object) ModTime() time.Time { return o.modified }
 
 // Identity tells it from every other object that the volume has or had.
-func (o *object) Identity() string { return o.identity }
+func (o *object) Identity() string { return o.identity.String() }
+
+// Like compares it with what was recorded of an object.
+func (o *object) Like(recorded string) session.Likeness { return o.identity.like(recorded) }

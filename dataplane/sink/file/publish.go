@@ -56,6 +56,9 @@ func (s *Sink) Publish(ctx context.Context, id session.ID, name string, replace 
 	if err := s.mayPublish(h); err != nil {
 		return failure(doing, err)
 	}
+	if err := s.tellApart(ctx, h); err != nil {
+		return failure(doing, err)
+	}
 	return failure(doing, s.remember(s.publish(ctx, h, name, replace, attributes)))
 }
 
@@ -73,6 +76,15 @@ func (s *Sink) mayPublish(h *handle) error {
 		return fmt.Errorf("%w: %v", errNotAsStaged, err) //nolint:errorlint // the cause would mean ErrNotFound
 	}
 	return err
+}
+
+// tellApart sees to it that the data of a session has an identity of its own.
+func (s *Sink) tellApart(ctx context.Context, h *handle) error {
+	marked, err := s.mark(h.data, h.id)
+	if marked || err != nil {
+		return err
+	}
+	return s.passTick(ctx, h)
 }
 
 // remember keeps the first failure of a sync of public names.

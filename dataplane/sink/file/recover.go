@@ -121,7 +121,7 @@ func (s *Sink) recoverSession(id session.ID) (session.Recovered, error) {
 		r.LastCommit = l.modified
 	}
 	// A publication that was cut short, which would keep the bytes when they are freed, and a save.
-	if err := errors.Join(removeFile(dir, objectName), removeFile(dir, spareName)); err != nil {
+	if err := errors.Join(removeFile(dir, objectName), removeFile(dir, spareName), removeFile(dir, tickName)); err != nil {
 		return unknown, err
 	}
 	return r, nil

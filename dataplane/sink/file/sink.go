@@ -30,6 +30,7 @@ const (
 	ledgerName = "ledger"
 	recordName = "record"
 	spareName  = "record.new" // a record on its way to replace one that is too short for it
+	tickName   = "tick"       // tells the time of the volume where data has no mark
 	objectName = "object"     // a second link to data, on its way to replace an object
 )
 
@@ -68,10 +69,12 @@ type Sink struct {
 
 	handles handles
 	durable *syncer
-	guards  guards
-	broken  sync.Map                  // session.ID -> the error of the sync that failed
-	unsure  sync.Map                  // session.ID of those whose record's sync failed
-	names   atomic.Pointer[syncError] // of public names: the first that failed
+	// unmarked is whether data gets no mark, as on a filesystem that keeps none.
+	unmarked bool
+	guards   guards
+	broken   sync.Map                  // session.ID -> the error of the sync that failed
+	unsure   sync.Map                  // session.ID of those whose record's sync failed
+	names    atomic.Pointer[syncError] // of public names: the first that failed
 }
 
 // Options say which part of a volume a Sink has.

@@ -3,25 +3,13 @@ package file
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
-
-// identityOf tells a file from every other that its volume has or had: the
-// inode from all that are there at the same time, and when it was last written
-// from those that have the inode before or after it, unless they are written
-// within one tick of the kernel's clock. Whoever writes to an object, or puts a
-// copy in its place, makes it another one.
-func identityOf(info fs.FileInfo) string {
-	inode := info.Sys().(*syscall.Stat_t).Ino //nolint:errcheck // Linux only
-	return fmt.Sprintf("%d-%d-%d", inode, info.Size(), info.ModTime().UnixNano())
-}
 
 // Identify looks at the staged data, which is what Publish gives a name.
 func (s *Sink) Identify(ctx context.Context, id session.ID) (string, error) {
@@ -38,11 +26,15 @@ func (s *Sink) identify(id session.ID) (string, error) {
 		return "", err
 	}
 	defer s.handles.giveBack(h)
+	if _, err := s.mark(h.data, id); err != nil { // one that an earlier version staged has none yet
+		return "", err
+	}
 	info, err := h.data.Stat()
 	if err != nil {
 		return "", err
 	}
-	return identityOf(info), nil
+	is, err := identityOf(h.data, info)
+	return is.String(), err
 }
 
 // Withdraw looks at the file under the name and unlinks it in one step as far
@@ -117,8 +109,9 @@ func unlinkIfIs(in *os.Root, base, identity string) (*os.File, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if identityOf(info) != identity {
-		return f, false, nil
+	is, err := identityOf(f, info)
+	if err != nil || is.like(identity) != session.Same {
+		return f, false, err
 	}
 	return f, true, removeFile(in, base)
 }

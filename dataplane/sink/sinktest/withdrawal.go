@@ -4,15 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
-
-// tick is the longest in which a kernel gives out the same time twice. No
-// session is withdrawn, ended and followed by another one in so short a time
-// but in a test.
-const tick = 10 * time.Millisecond
 
 var withdrawal = []test{
 	{"a withdrawn object is gone for good, and only it", afterEach(func(p *place, restart func(p *place)) {
@@ -79,7 +73,6 @@ var withdrawal = []test{
 				}
 			}
 			p.withdraws("name", identity, true)
-			time.Sleep(tick)
 		}
 	}},
 	{"with nothing to withdraw it is no error", func(p *place) {
