@@ -126,6 +126,9 @@ const (
 	ReasonDataplaneStarting = "DataplaneStarting"
 	// ReasonRollingOut means that some replicas are not as the spec says yet.
 	ReasonRollingOut = "RollingOut"
+	// ReasonUpdatePending means that the Pods are as an earlier version of the operator had them, and
+	// wait for their turn or for a change of the spec.
+	ReasonUpdatePending = "UpdatePending"
 	// ReasonScalingDown means that replicas go once their sessions have ended.
 	ReasonScalingDown = "ScalingDown"
 	// ReasonStoreDeleting means that the store is being deleted, and waits for its sessions to end.

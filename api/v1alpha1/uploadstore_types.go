@@ -27,6 +27,17 @@ const (
 	StoreAccessOwner StoreAccess = "Owner"
 )
 
+// UpdatePolicy says when the Pods of a Managed store follow an upgrade of the operator.
+// +kubebuilder:validation:Enum=InTurn;OnChange
+type UpdatePolicy string
+
+const (
+	// UpdatePolicyInTurn means that the stores of the cluster are updated one after another.
+	UpdatePolicyInTurn UpdatePolicy = "InTurn"
+	// UpdatePolicyOnChange means that the store's Pods stay as they are until the spec is changed.
+	UpdatePolicyOnChange UpdatePolicy = "OnChange"
+)
+
 // VolumeSource is where a store keeps its objects.
 type VolumeSource struct {
 	// claimName names the PersistentVolumeClaim, in the same namespace, that is the volume.
@@ -66,6 +77,7 @@ type CertificateSpec struct {
 // DataplaneSpec is how the dataplane of a store runs.
 //
 // +kubebuilder:validation:XValidation:rule="self.mode == 'Managed' || !has(self.replicas)",message="replicas is for mode Managed; how many Pods carry a sidecar is said where they are made"
+// +kubebuilder:validation:XValidation:rule="self.mode == 'Managed' || !has(self.updatePolicy)",message="updatePolicy is for mode Managed; the Pods that carry a sidecar are your own"
 // +kubebuilder:validation:XValidation:rule="self.mode == 'Managed' || !has(self.pod)",message="pod is for mode Managed; the Pods that carry a sidecar are your own"
 type DataplaneSpec struct {
 	// mode says who starts the dataplane. Managed: the operator runs a StatefulSet and a Service
@@ -81,6 +93,13 @@ type DataplaneSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=64
 	Replicas int32 `json:"replicas,omitempty"`
+
+	// updatePolicy says when the Pods follow an upgrade of the operator, which brings another image or
+	// other flags; for mode Managed. InTurn: the stores of the cluster are updated one after another, each when the
+	// one before has its replicas ready again or 10 minutes have passed. OnChange: the Pods stay as they are
+	// until the spec is changed, this field too. A change of the spec takes effect at once either way. Default InTurn.
+	// +optional
+	UpdatePolicy UpdatePolicy `json:"updatePolicy,omitempty"`
 
 	// pod is how these Pods differ from the default; for mode Managed.
 	// +optional

@@ -34,6 +34,13 @@ func Objects(store *v1alpha1.UploadStore, replicas int32, options Options) []cli
 	return objects
 }
 
+// StatefulSet is that of Objects.
+func StatefulSet(store *v1alpha1.UploadStore, replicas int32, options Options) *appsv1.StatefulSet {
+	s := statefulSet(store, replicas, options)
+	stamp(s)
+	return s
+}
+
 // metaOf is the metadata of an object of the store's, which goes with it.
 func metaOf(store *v1alpha1.UploadStore, name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{

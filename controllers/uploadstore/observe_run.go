@@ -33,6 +33,8 @@ type run struct {
 	claim *corev1.PersistentVolumeClaim
 	// notes are what Kubernetes says of the objects that wait for something, by UID.
 	notes map[types.UID]note
+	// mayUpdate tells that it is the store's turn to follow an upgrade of the operator.
+	mayUpdate bool
 	// refusal is what the API server said of an object that it refused, known once that was tried.
 	refusal string
 }

@@ -3,6 +3,7 @@ package uploadstore
 import (
 	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -48,6 +49,12 @@ func amiss(o observation) []client.Object {
 	var list []client.Object
 	for _, desired := range managed.Objects(o.store, replicasToRun(o), o.run.options) {
 		observed := o.run.objects[keyOf(desired, desired.GetObjectKind().GroupVersionKind())]
+		if set, ok := desired.(*appsv1.StatefulSet); ok && waitsToUpdate(o) {
+			if kept := heldBack(o, set); kept != nil {
+				list = append(list, kept)
+			}
+			continue
+		}
 		if observed == nil || !managed.Same(desired, observed) {
 			list = append(list, desired)
 		}

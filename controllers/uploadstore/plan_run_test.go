@@ -203,6 +203,84 @@ func TestPlanOfAManagedStore(t *testing.T) {
 	}
 }
 
+// updated is an observation as a newer version of the operator makes it, which asks for another image.
+func updated(changes ...func(*observation)) observation {
+	o := running(1, alive)
+	o.store.Generation, o.store.Status.ObservedGeneration = 3, ptr.To[int64](3)
+	o.run.options.Image = "newer"
+	for _, change := range changes {
+		change(&o)
+	}
+	return o
+}
+
+// The Pods of a store follow an upgrade of the operator in the store's turn, and what its users or others change at once.
+func TestUpdatesWaitForTheirTurn(t *testing.T) {
+	onChange := func(o *observation) { o.store.Spec.Dataplane.UpdatePolicy = v1alpha1.UpdatePolicyOnChange }
+	turn := func(o *observation) { o.run.mayUpdate = asksForTurn(*o) }
+	more := func(o *observation) { o.sessions = append(o.sessions, pinned("models-1")) }
+	for _, test := range []struct {
+		name  string
+		o     observation
+		image string // of the StatefulSet that is applied; empty for none
+		runs  int32
+		ready string
+	}{
+		{name: "before its turn", o: updated(), ready: "True UpdatePending"},
+		{name: "in its turn", o: updated(turn), image: "newer", runs: 1, ready: "True DataplaneReady"},
+		{name: "before its turn, when a replica must come back", o: updated(more), image: "dataplane", runs: 2, ready: "True ScalingDown"},
+		{name: "the user has changed the spec", o: updated(func(o *observation) { o.store.Generation++ }), image: "newer", runs: 1, ready: "True DataplaneReady"},
+		{name: "the user wants none by itself", o: updated(onChange, turn), ready: "True UpdatePending"},
+		{name: "the user wants none, and has changed the spec", o: updated(onChange, func(o *observation) { o.store.Generation++ }), image: "newer", runs: 1, ready: "True DataplaneReady"},
+		{name: "somebody has changed the Pods, and the operator is as before", o: updated(func(o *observation) {
+			o.run.options.Image = "dataplane"
+			o.run.set.Spec.Template.Spec.Containers[0].Image = "theirs"
+		}), image: "dataplane", runs: 1, ready: "True DataplaneReady"},
+		{name: "somebody has scaled it, and the operator is as before", o: updated(runs(0), func(o *observation) {
+			o.run.options.Image = "dataplane"
+		}), image: "dataplane", runs: 1, ready: "True RollingOut"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := planFor(test.o, noon)
+			var image string
+			var replicas int32
+			for _, object := range p.run.apply {
+				if set, ok := object.(*appsv1.StatefulSet); ok {
+					image, replicas = set.Spec.Template.Spec.Containers[0].Image, *set.Spec.Replicas
+				}
+			}
+			if image != test.image || replicas != test.runs {
+				t.Errorf("applied are %d of %q, want %d of %q", replicas, image, test.runs, test.image)
+			}
+			ready := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionReady)
+			if got := string(ready.Status) + " " + ready.Reason; got != test.ready {
+				t.Errorf("Ready is %q, want %q: %s", got, test.ready, ready.Message)
+			}
+		})
+	}
+}
+
+func TestOneStoreAtATime(t *testing.T) {
+	var turns turn
+	at := func(after time.Duration, store types.UID, want bool) {
+		t.Helper()
+		if got := turns.take(store, noon.Add(after)); got != want {
+			t.Errorf("after %v it is the turn of %s: %v", after, store, got)
+		}
+	}
+	at(0, "a", true)
+	at(time.Minute, "b", false)
+	at(time.Minute, "a", true)
+	turns.pass("b") // which has none
+	at(2*time.Minute, "b", false)
+	turns.pass("a")
+	at(3*time.Minute, "b", true)
+	at(4*time.Minute, "a", false)
+	at(13*time.Minute-time.Second, "c", false) // however often it asks, the turn lasts no longer
+	at(13*time.Minute, "c", true)
+	at(13*time.Minute, "b", false)
+}
+
 // A store whose claim another store has takes no session, and starts no dataplane on that volume; one that
 // runs already finishes what it holds.
 func TestAClaimThatAnotherStoreHas(t *testing.T) {

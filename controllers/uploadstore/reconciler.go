@@ -37,6 +37,8 @@ type Reconciler struct {
 	Dataplane managed.Options
 	// Clock tells the time.
 	Clock clock.PassiveClock
+
+	turn turn
 }
 
 // Reconcile observes a store, plans and applies.
@@ -45,7 +47,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	p := planFor(o, r.Clock.Now())
+	now := r.Clock.Now()
+	switch {
+	case o.run == nil:
+	case asksForTurn(o):
+		o.run.mayUpdate = r.turn.take(o.store.UID, now)
+	case isRolledOut(o):
+		r.turn.pass(o.store.UID)
+	}
+	p := planFor(o, now)
 	if err := r.apply(ctx, &o, &p); apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: retryConflictAfter}, nil
 	} else if err != nil {

@@ -30,6 +30,7 @@ var troubles = []func(observation) *trouble{
 	ofPods(podBeingSetUp),
 	claimNotShared,
 	scalingDown,
+	updatePending,
 	rollingOut,
 }
 

@@ -222,6 +222,37 @@ var _ = Describe("A managed store", func() {
 		Expect(ready(ctx)).To(Equal("True RollingOut"))
 	})
 
+	It("follows an upgrade of the operator in its turn, one store after another", func(ctx SpecContext) {
+		others := []*world{w, newWorld(ctx), newWorld(ctx)}
+		image := func(of *world) string { return of.set(ctx).Spec.Template.Spec.Containers[0].Image }
+		for _, each := range others {
+			each.stores = w.stores // one operator
+			each.createStore(ctx, inManaged)
+			each.createClaim(ctx, corev1.ReadWriteOnce, corev1.ClaimBound)
+			each.stepStore(ctx)
+			each.setStatus(ctx, 1)
+			each.stepStore(ctx)
+		}
+		w.stores.Dataplane.Image = "slipway-dataplane:newer"
+		updated := func() (n int) {
+			for _, each := range others {
+				each.stepStore(ctx)
+			}
+			for _, each := range others {
+				if image(each) == "slipway-dataplane:newer" {
+					n++
+				}
+			}
+			return n
+		}
+		for want, each := range others {
+			Expect(updated()).To(Equal(want + 1))
+			Expect(updated()).To(Equal(want+1), "until the one before has its replicas")
+			Expect(image(each)).To(Equal("slipway-dataplane:newer"))
+			each.setStatus(ctx, 1)
+		}
+	})
+
 	It("runs one replica on a claim that can't be shared, however many are asked for", func(ctx SpecContext) {
 		w.createStore(ctx, inManaged, replicas(3))
 		w.createClaim(ctx, corev1.ReadWriteOnce, corev1.ClaimBound)

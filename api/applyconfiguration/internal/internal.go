@@ -125,6 +125,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: replicas
       type:
         scalar: numeric
+    - name: updatePolicy
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UpdatePolicy
 - name: com.github.slipway-dev.slipway.api.v1alpha1.DesiredState
   scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.DigestAlgorithm
@@ -194,6 +197,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UpdatePolicy
+  scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadOutcome
   scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuota

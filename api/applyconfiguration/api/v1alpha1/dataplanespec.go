@@ -20,6 +20,11 @@ type DataplaneSpecApplyConfiguration struct {
 	// share the volume, so its claim must be ReadWriteMany: while it is not, one is run. Fewer than
 	// before takes effect once no active session is left on those that go. Default 1.
 	Replicas *int32 `json:"replicas,omitempty"`
+	// updatePolicy says when the Pods follow an upgrade of the operator, which brings another image or
+	// other flags; for mode Managed. InTurn: the stores of the cluster are updated one after another, each when the
+	// one before has its replicas ready again or 10 minutes have passed. OnChange: the Pods stay as they are
+	// until the spec is changed, this field too. A change of the spec takes effect at once either way. Default InTurn.
+	UpdatePolicy *apiv1alpha1.UpdatePolicy `json:"updatePolicy,omitempty"`
 	// pod is how these Pods differ from the default; for mode Managed.
 	Pod *DataplanePodApplyConfiguration `json:"pod,omitempty"`
 	// certificate is what else the dataplane's certificate is for. By default it is for the names
@@ -46,6 +51,14 @@ func (b *DataplaneSpecApplyConfiguration) WithMode(value apiv1alpha1.DataplaneMo
 // If called multiple times, the Replicas field is set to the value of the last call.
 func (b *DataplaneSpecApplyConfiguration) WithReplicas(value int32) *DataplaneSpecApplyConfiguration {
 	b.Replicas = &value
+	return b
+}
+
+// WithUpdatePolicy sets the UpdatePolicy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UpdatePolicy field is set to the value of the last call.
+func (b *DataplaneSpecApplyConfiguration) WithUpdatePolicy(value apiv1alpha1.UpdatePolicy) *DataplaneSpecApplyConfiguration {
+	b.UpdatePolicy = &value
 	return b
 }
 
