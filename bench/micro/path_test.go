@@ -112,7 +112,7 @@ func end(b *testing.B, core *session.Service, id session.ID) {
 		return
 	}
 	ctx := context.Background()
-	if err := core.Abort(ctx, id, session.Aborted, nil); err != nil {
+	if _, err := core.Abort(ctx, id, session.Aborted, nil); err != nil {
 		b.Fatal(err)
 	}
 	if err := core.Remove(ctx, id); err != nil {

@@ -47,7 +47,7 @@ const (
 
 const (
 	// workers is how many sessions are reconciled at once. It is more than the API server's
-	// answers need, because ending an upload waits for one that is being published.
+	// answers need, because ending an upload waits a moment for one that is being published.
 	workers = 16
 	// firstRetry and lastRetry bound how long after a failure a session is looked at again: the
 	// status catches up within lastRetry of the API server's return.

@@ -24,6 +24,10 @@ const requestTimeout = 10 * time.Second
 // afterConflict is how long the cache gets to catch up; mostly its event comes first.
 const afterConflict = time.Second
 
+// afterSealed is when to look again at an upload that could not be ended because it is about
+// to be published; mostly its end tells first.
+const afterSealed = 5 * time.Second
+
 // keyUnusable is why an upload ends that nothing here could ever publish.
 const keyUnusable = "no object can be published under the key: %v; create another session with another key"
 
@@ -48,7 +52,7 @@ func (r *sessions) Reconcile(ctx context.Context, request reconcile.Request) (re
 	r.pending.look(name)
 	s, err := r.observe(ctx, name)
 	if err != nil {
-		return reconcile.Result{}, err
+		return later(err)
 	}
 	if s == nil {
 		r.pace.forget(name)
@@ -57,13 +61,21 @@ func (r *sessions) Reconcile(ctx context.Context, request reconcile.Request) (re
 	}
 	sh, err := r.follow(ctx, s)
 	if err != nil {
-		return reconcile.Result{}, err
+		return later(err)
 	}
 	if sh == nil {
 		r.pending.told(name)
 		return reconcile.Result{}, nil
 	}
 	return r.report(ctx, s, *sh)
+}
+
+// later is when to try again after err.
+func later(err error) (reconcile.Result, error) {
+	if errors.Is(err, session.ErrSealed) {
+		return reconcile.Result{RequeueAfter: afterSealed}, nil
+	}
+	return reconcile.Result{}, err
 }
 
 // observe returns the session of that name, nil where there is none. An upload

@@ -65,40 +65,45 @@ func (s *Service) Unseal(id ID) error {
 	})
 }
 
-// Finish ends a session that the caller sealed as Finished or Failed and frees
-// its bytes. On nil the end is durable. On an error of the sink the session
-// has ended all the same but is not settled: see Settle. ErrInvalid where the
-// session is not sealed.
-func (s *Service) Finish(ctx context.Context, id ID, state State, outcome []byte) error {
+// Finish ends a session that the caller sealed as Finished, Failed or Aborted
+// and frees its bytes. On nil the end is durable. On an error of the sink the
+// session has ended all the same but is not settled: see Settle. The Meta is
+// how the session ended, with such an error too; it is zero where this call did
+// not end it. ErrInvalid where the session is not sealed.
+func (s *Service) Finish(ctx context.Context, id ID, state State, outcome []byte) (Meta, error) {
 	l, err := s.find(id)
 	if err != nil {
-		return err
+		return Meta{}, err
 	}
-	if state != Finished && state != Failed {
-		return fmt.Errorf("%w: a session is finished as %s or %s, not as %s", ErrInvalid, Finished, Failed, state)
+	if state != Finished && state != Failed && state != Aborted {
+		return Meta{}, fmt.Errorf("%w: a session is finished as %s, %s or %s, not as %s", ErrInvalid, Finished, Failed, Aborted, state)
 	}
-	if err := l.end(state, s.clock.Now(), outcome, Sealed); err != nil {
-		return err
-	}
-	return s.settle(ctx, l)
+	return s.end(ctx, l, state, outcome, Sealed)
 }
 
 // Abort ends an open session as state (Aborted, or Failed), interrupts the chunks that are arriving, waits
 // for them to be gone, and frees its bytes. On nil the end is durable. On an
 // error of the sink the session has ended all the same but is not settled: see
-// Settle. ErrNotFound, ErrSealed, ErrEnded.
-func (s *Service) Abort(ctx context.Context, id ID, state State, outcome []byte) error {
+// Settle. The Meta is how the session ended, with such an error too; it is zero
+// where this call did not end it. ErrNotFound, ErrSealed, ErrEnded.
+func (s *Service) Abort(ctx context.Context, id ID, state State, outcome []byte) (Meta, error) {
 	l, err := s.find(id)
 	if err != nil {
-		return err
+		return Meta{}, err
 	}
 	if state != Aborted && state != Failed {
-		return fmt.Errorf("%w: a session is aborted as %s or %s, not as %s", ErrInvalid, Aborted, Failed, state)
+		return Meta{}, fmt.Errorf("%w: a session is aborted as %s or %s, not as %s", ErrInvalid, Aborted, Failed, state)
 	}
-	if err := l.end(state, s.clock.Now(), outcome, Open); err != nil {
-		return err
+	return s.end(ctx, l, state, outcome, Open)
+}
+
+// end ends a session and settles it. The Meta is zero where it was not this call that ended it.
+func (s *Service) end(ctx context.Context, l *live, state State, outcome []byte, from State) (Meta, error) {
+	if err := l.end(state, s.clock.Now(), outcome, from); err != nil {
+		return Meta{}, err
 	}
-	return s.settle(ctx, l)
+	err := s.settle(ctx, l)
+	return l.meta(), err
 }
 
 // Cause is which timeout a session ran into.

@@ -205,7 +205,7 @@ func TestSessionsEndOnlyAsTheirKindOfEndAllows(t *testing.T) {
 	if err := r.Seal("a"); err != nil {
 		t.Fatal(err)
 	}
-	for _, state := range []session.State{"", session.Open, session.Sealed, session.Aborted, session.Expired, "Other"} {
+	for _, state := range []session.State{"", session.Open, session.Sealed, session.Expired, "Other"} {
 		expect(t, "finish as "+string(state), r.Finish(r.ctx, "a", state, nil), session.ErrInvalid)
 	}
 	expect(t, "finish with an outcome too long", r.Finish(r.ctx, "a", session.Finished, make([]byte, session.MaxPayload+1)), session.ErrInvalid)

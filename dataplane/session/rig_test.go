@@ -276,3 +276,15 @@ func (f *feed) interrupt() { close(f.cut) }
 func (f *feed) incoming(index int, length int64) session.Incoming {
 	return session.Incoming{Index: index, Length: length, Body: f, Interrupt: f.interrupt}
 }
+
+// Abort is the service's for who does not ask how the session ended.
+func (r *rig) Abort(ctx context.Context, id session.ID, state session.State, outcome []byte) error {
+	_, err := r.Service.Abort(ctx, id, state, outcome)
+	return err
+}
+
+// Finish is the service's for who does not ask how the session ended.
+func (r *rig) Finish(ctx context.Context, id session.ID, state session.State, outcome []byte) error {
+	_, err := r.Service.Finish(ctx, id, state, outcome)
+	return err
+}

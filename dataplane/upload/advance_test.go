@@ -72,7 +72,7 @@ func TestWhoAddsAChunk(t *testing.T) {
 				f.end(0, along, true)
 			}
 			for range 2 {
-				if d, err := f.digest(t.Context()); err != nil || d != plain(algorithm, object) {
+				if d, err := f.digest(t.Context(), make(chan struct{}, 1)); err != nil || d != plain(algorithm, object) {
 					t.Errorf("%s: got %s, %v", algorithm, d, err)
 				}
 				if !before {
@@ -115,7 +115,7 @@ func TestAFrontierKnowsWhetherItLags(t *testing.T) {
 	if f.caughtUp() {
 		t.Error("it does not lag behind a chunk that it has not read")
 	}
-	if _, err := f.digest(t.Context()); err != nil || !f.caughtUp() {
+	if _, err := f.digest(t.Context(), make(chan struct{}, 1)); err != nil || !f.caughtUp() {
 		t.Errorf("it lags once all is summed up, %v", err)
 	}
 }

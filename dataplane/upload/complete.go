@@ -13,9 +13,21 @@ import (
 // of callers wait for.
 type completion struct {
 	want Digest
-	done chan struct{}
-	err  error // set before done is closed
+	// interrupt ends the upload by a *cancellation, unless its object may be under its key already.
+	interrupt context.CancelCauseFunc
+	done      chan struct{}
+	err       error // set before done is closed
 }
+
+// cancellation is how an upload ends whose completion is interrupted.
+type cancellation struct{ result Result }
+
+// Error is why the completion did not go on.
+func (c *cancellation) Error() string { return "cancelled: " + c.result.Message }
+
+// publishAtOnce bounds how many uploads are published at once. Each holds a thread
+// while it waits for the volume; the others wait for their turn, in order.
+const publishAtOnce = 64
 
 // completionRetry is how long after a failure completion is tried again
 // without a client's asking.
@@ -116,14 +128,16 @@ func (s *Service) startCompletionLocked(id session.ID, want Digest) *completion 
 	if c := s.completions[id]; c != nil {
 		return c
 	}
-	c := &completion{want: want, done: make(chan struct{})}
+	verifying, interrupt := context.WithCancelCause(s.ctx)
+	c := &completion{want: want, interrupt: interrupt, done: make(chan struct{})}
 	s.completions[id] = c
 	sealed := s.core.Seal(id)
 	if errors.Is(sealed, session.ErrSealed) {
 		sealed = nil // an earlier attempt left it so
 	}
 	s.running.Go(func() {
-		c.err = s.complete(s.ctx, id, want, sealed)
+		defer interrupt(nil)
+		c.err = s.complete(s.ctx, verifying, id, want, sealed)
 		if c.err != nil {
 			s.log.Warn("upload not completed", "uid", id, "error", c.err)
 		}
@@ -139,16 +153,24 @@ func (s *Service) startCompletionLocked(id session.ID, want Digest) *completion 
 	return c
 }
 
-// awaitCompletion waits for the attempt that is going on, if there is one. An
-// upload that an earlier attempt left sealed is attempted again, and the error
-// is that of the attempt.
-func (s *Service) awaitCompletion(ctx context.Context, id session.ID) error {
+// cancelPatience is how long a cancellation waits for a completion that can't be
+// interrupted any more. Who cancels has others to attend to.
+const cancelPatience = time.Second
+
+// interruptCompletion has the attempt that is going on end the upload as result,
+// if it still can, and waits for its end. An upload that an earlier attempt left
+// sealed is attempted again, and the error is that of the attempt.
+// session.ErrSealed where that takes longer than cancelPatience.
+func (s *Service) interruptCompletion(ctx context.Context, id session.ID, result Result) error {
 	c, left := s.currentCompletion(id)
 	if c == nil {
 		return nil
 	}
+	c.interrupt(&cancellation{result})
 	select {
 	case <-c.done:
+	case <-s.clock.After(cancelPatience):
+		return fmt.Errorf("session %s: %w", id, session.ErrSealed)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -175,36 +197,76 @@ func (s *Service) currentCompletion(id session.ID) (c *completion, left bool) {
 }
 
 // complete verifies and publishes, unless the session could not be sealed. It
-// ends here unless what went wrong may go right later.
-func (s *Service) complete(ctx context.Context, id session.ID, want Digest, sealed error) error {
+// ends here unless what went wrong may go right later. Once verifying is done,
+// by a *cancellation, the upload ends as that says, unless its object may be
+// under its key.
+func (s *Service) complete(ctx, verifying context.Context, id session.ID, want Digest, sealed error) error {
 	switch {
 	case errors.Is(sealed, session.ErrEnded):
 		return nil // the caller looks at how
 	case sealed != nil:
 		return sealed
 	}
-	result, err := s.verifyAndPublish(ctx, id, want)
-	if err != nil {
-		if s.mayBePublished(ctx, id) {
-			return err // sealed it stays, so that nothing but completion can end it
-		}
-		return errors.Join(err, s.core.Unseal(id))
+	digest, err := s.inTurn(ctx, verifying, id)
+	if err == nil {
+		defer func() { <-s.publishing }()
 	}
-	state := session.Finished
-	if result.Reason != Published {
-		state = session.Failed
+	var result Result
+	if err == nil {
+		result, err = s.publish(ctx, id, digest, want)
+	}
+	state := session.Failed
+	switch c, cancelled := errors.AsType[*cancellation](context.Cause(verifying)); {
+	case err == nil && result.Reason == Published:
+		state = session.Finished
+	case err == nil:
+	case s.mayBePublished(ctx, id):
+		return err // sealed it stays, so that nothing but completion can end it
+	case cancelled:
+		state, result = session.Aborted, c.result
+	default:
+		return errors.Join(err, s.core.Unseal(id))
 	}
 	// An error here leaves a session that has ended but is not settled. Its object is published
 	// durably, which is what completion promises; Tend settles the rest.
-	if err := s.core.Finish(ctx, id, state, result.encode()); err != nil {
+	m, err := s.core.Finish(ctx, id, state, result.encode())
+	if err != nil {
 		s.log.Warn("upload not settled, will try again", "uid", id, "error", err)
 	}
-	st, err := s.statusByID(id)
-	if err != nil {
-		return err
-	}
-	s.ended(st)
+	s.ended(m)
 	return nil
+}
+
+// inTurn returns the digest of an upload once it is its turn to be published,
+// which the caller ends by a receive from s.publishing. It gives up once
+// verifying is done, but not where the object may be under its key: nothing but
+// completion ends such an upload.
+func (s *Service) inTurn(ctx, verifying context.Context, id session.ID) (Digest, error) {
+	digest, err := s.digestOf(verifying, id)
+	if err != nil && verifying.Err() != nil && ctx.Err() == nil && s.mayBePublished(ctx, id) {
+		return s.digestOf(ctx, id)
+	}
+	return digest, err
+}
+
+func (s *Service) digestOf(ctx context.Context, id session.ID) (Digest, error) {
+	f, err := s.frontier(id)
+	if err != nil {
+		return "", err
+	}
+	digest, err := f.digest(ctx, s.hashing)
+	if err != nil {
+		return "", err
+	}
+	if err := ctx.Err(); err != nil {
+		return "", err // also where it is its turn
+	}
+	select {
+	case s.publishing <- struct{}{}:
+		return digest, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // mayBePublished reports whether the object is under its key, or nobody can tell.
@@ -217,17 +279,9 @@ func (s *Service) mayBePublished(ctx context.Context, id session.ID) bool {
 	return published || err != nil
 }
 
-// verifyAndPublish returns how the upload ends, or an error where it does not end.
-func (s *Service) verifyAndPublish(ctx context.Context, id session.ID, want Digest) (Result, error) {
+// publish returns how the upload with the digest ends, or an error where it does not end.
+func (s *Service) publish(ctx context.Context, id session.ID, digest, want Digest) (Result, error) {
 	st, err := s.statusByID(id)
-	if err != nil {
-		return Result{}, err
-	}
-	f, err := s.frontier(id)
-	if err != nil {
-		return Result{}, err
-	}
-	digest, err := f.digest(ctx)
 	if err != nil {
 		return Result{}, err
 	}

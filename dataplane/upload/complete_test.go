@@ -484,7 +484,7 @@ func TestCancelWaitsForAPublicationThatFails(t *testing.T) {
 		err = receive(t, "complete", completed)
 		expect(t, "cancel", receive(t, "its end", canceled), nil)
 		if fails {
-			expect(t, "complete", err, errBroken)
+			expect(t, "complete", err, session.ErrEnded)
 			r.expectEnd("id", upload.Cancelled)
 			r.expectNothingUnder(g.Key)
 		} else {

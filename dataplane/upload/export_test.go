@@ -19,3 +19,9 @@ func (s *Service) Frontiers() int {
 	defer s.mu.Unlock()
 	return len(s.frontiers)
 }
+
+// PublishAtOnce is how many uploads are published at once at most.
+const PublishAtOnce = publishAtOnce
+
+// HashAtOnce is how many uploads are read back at once at most.
+func (s *Service) HashAtOnce() int { return cap(s.hashing) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"sync"
 	"sync/atomic"
 
@@ -167,18 +166,31 @@ func (f *frontier) wake() {
 }
 
 // digest returns the digest of the whole, once every chunk is held. It does
-// not wait for requests, but reads back what one of them is about to add.
-func (f *frontier) digest(ctx context.Context) (Digest, error) {
-	if _, err := f.advance(ctx, f.held, math.MaxInt64); err != nil {
-		return "", err
+// not wait for requests, but reads back what one of them is about to add, and
+// takes turns with others: slots is as for follow.
+func (f *frontier) digest(ctx context.Context, slots chan struct{}) (Digest, error) {
+	for more := true; ; {
+		f.mu.Lock()
+		d, whole := f.sum.digest()
+		f.mu.Unlock()
+		if whole {
+			return d, nil
+		}
+		if !more {
+			return "", fmt.Errorf("digest of session %s: %w", f.id, session.ErrIncomplete)
+		}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		var err error
+		more, err = f.advance(ctx, f.held, turn)
+		<-slots
+		if err != nil {
+			return "", err
+		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	d, whole := f.sum.digest()
-	if !whole {
-		return "", fmt.Errorf("digest of session %s: %w", f.id, session.ErrIncomplete)
-	}
-	return d, nil
 }
 
 // arrived reports whether a chunk is held and no request is about to add it.

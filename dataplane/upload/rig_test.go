@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -123,6 +124,10 @@ type rig struct {
 	volume    *volume
 	core      *session.Service
 	changed   chan upload.Name
+	opened    func(*volume) // is called before the service recovers from it; nil is nothing
+
+	mu    sync.Mutex
+	ended []upload.Status // in the order in which it was told
 }
 
 func newRig(tb testing.TB) *rig {
@@ -147,6 +152,9 @@ func (r *rig) start() {
 func (r *rig) tryStart() error {
 	r.tb.Helper()
 	r.volume = openVolume(r.tb, r.root)
+	if r.opened != nil {
+		r.opened(r.volume)
+	}
 	r.core = session.NewService(session.Config{
 		Sink: r.volume, Clock: r.clock, Checksum: func() hash.Hash64 { return crc64.New(ecma) }, BlockSize: 1 << 10,
 	})
@@ -159,8 +167,20 @@ func (r *rig) tryStart() error {
 			default: // one is enough to look again
 			}
 		},
+		Ended: func(st upload.Status) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.ended = append(r.ended, st)
+		},
 	})
 	return r.Recover(r.ctx)
+}
+
+// told returns the ends that were told so far.
+func (r *rig) told() []upload.Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.ended)
 }
 
 // crashed abandons the service as it is.

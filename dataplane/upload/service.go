@@ -54,12 +54,13 @@ type Service struct {
 	changed   func(Name)
 	tellEnded func(Status)
 
-	ctx       context.Context // of what goes on in the background, until Close
-	cancel    context.CancelFunc
-	running   sync.WaitGroup
-	verifying chan struct{} // held while an object is read to verify it
-	hashing   chan struct{} // bounds how many frontiers advance at once
-	buffers   sync.Pool     // of *[]byte, for reading chunks back
+	ctx        context.Context // of what goes on in the background, until Close
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
+	verifying  chan struct{} // held while an object is read to verify it
+	hashing    chan struct{} // bounds how many frontiers advance at once
+	publishing chan struct{} // bounds how many uploads are published at once
+	buffers    sync.Pool     // of *[]byte, for reading chunks back
 
 	terms sync.Map // session.ID -> *terms, decoded
 
@@ -90,8 +91,8 @@ func NewService(c Config) *Service {
 	s := &Service{
 		core: c.Core, publisher: c.Publisher, derelicts: c.Derelicts, directory: c.Directory, clock: c.Clock, log: c.Log,
 		changed: c.Changed, tellEnded: c.Ended,
-		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		names:   map[Name]session.ID{}, frontiers: map[session.ID]*frontier{},
+		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), publishing: make(chan struct{}, publishAtOnce),
+		names: map[Name]session.ID{}, frontiers: map[session.ID]*frontier{},
 		completions: map[session.ID]*completion{}, retries: map[session.ID]time.Time{}, lookups: map[Name]*lookup{},
 		verdicts: map[session.ID]*verdict{}, verifying: make(chan struct{}, 1),
 	}
@@ -205,41 +206,33 @@ func (s *Service) refuseEarly(ctx context.Context, g Grant) error {
 	if !terminal {
 		return err
 	}
-	if err := s.core.Abort(ctx, g.ID, session.Failed, result.encode()); err != nil {
-		return err
-	}
-	st, err := s.statusByID(g.ID)
-	if err != nil {
-		return err
-	}
-	s.ended(st)
-	return nil
+	m, err := s.core.Abort(ctx, g.ID, session.Failed, result.encode())
+	s.ended(m)
+	return err
 }
 
 // Cancel ends an upload and frees its bytes; an upload that ended already
-// stays as it is. One that is being published right now is waited for and wins.
-// On nil the end is durable, whoever brought it about.
+// stays as it is. One that is being verified is interrupted; one that is being published right
+// now, or may be under its key since an earlier attempt, wins: it is waited for, but not long, and
+// session.ErrSealed means to cancel again later. On nil the end is durable, whoever brought it about.
 func (s *Service) Cancel(ctx context.Context, id session.ID, reason Reason, message string) (Status, error) {
+	result := Result{Reason: reason, Message: message}
 	for {
-		err := s.core.Abort(ctx, id, session.Aborted, Result{Reason: reason, Message: message}.encode())
-		if errors.Is(err, session.ErrSealed) {
-			if err := s.awaitCompletion(ctx, id); err != nil {
+		m, err := s.core.Abort(ctx, id, session.Aborted, result.encode())
+		s.ended(m)
+		switch {
+		case errors.Is(err, session.ErrSealed):
+			if err := s.interruptCompletion(ctx, id, result); err != nil {
 				return Status{}, err
 			}
 			continue
+		case errors.Is(err, session.ErrEnded):
+			err = s.core.Settle(ctx, id)
 		}
-		if errors.Is(err, session.ErrEnded) {
-			if err := s.core.Settle(ctx, id); err != nil {
-				return Status{}, err
-			}
-		} else if err != nil {
+		if err != nil {
 			return Status{}, err
 		}
-		st, statusErr := s.statusByID(id)
-		if err == nil && statusErr == nil {
-			s.ended(st)
-		}
-		return st, statusErr
+		return s.statusByID(id)
 	}
 }
 
@@ -318,10 +311,19 @@ func (s *Service) dropTraces(id session.ID) {
 	delete(s.retries, id)
 }
 
-// ended tells of the end of an upload.
-func (s *Service) ended(st Status) {
-	s.dropTraces(st.Meta.ID)
-	s.log.Info("upload ended", "session", st.Grant.Name.String(), "uid", st.Meta.ID,
+// ended tells of the end of an upload, settled or not; the zero Meta is of none. Whoever
+// ends one calls it once.
+func (s *Service) ended(m session.Meta) {
+	if m.ID == "" {
+		return
+	}
+	s.dropTraces(m.ID)
+	st, err := s.statusOf(m)
+	if err != nil {
+		s.log.Error("upload ended in a way that can't be told", "uid", m.ID, "error", err)
+		return
+	}
+	s.log.Info("upload ended", "session", st.Grant.Name.String(), "uid", m.ID,
 		"reason", st.Result.Reason, "key", st.Grant.Key)
 	s.tellEnded(st)
 	s.changed(st.Grant.Name)

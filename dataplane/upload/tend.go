@@ -33,12 +33,7 @@ func (s *Service) Tend(ctx context.Context) error {
 	expired, err := s.core.Expire(ctx, session.Everyone, expiry)
 	errs := []error{err}
 	for _, m := range expired {
-		st, err := s.statusOf(m)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		s.ended(st)
+		s.ended(m)
 	}
 	for m := range s.core.All(session.Everyone) {
 		switch {

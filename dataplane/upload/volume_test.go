@@ -38,6 +38,8 @@ type volume struct {
 	faults map[string]*fault
 	gates  map[string]*gate
 	calls  map[string]int
+	busy   map[string]int // calls that are going on
+	most   map[string]int // such calls there ever were at once
 }
 
 type fault struct {
@@ -45,9 +47,11 @@ type fault struct {
 	after       bool
 }
 
-// gate holds one call back until it is opened.
+// gate holds one call back until it is opened, or all.
 type gate struct {
-	arrived chan struct{}
+	all     bool
+	once    sync.Once
+	arrived chan struct{} // closed once one has arrived
 	opened  chan struct{}
 }
 
@@ -59,7 +63,10 @@ func openVolume(tb testing.TB, root string) *volume {
 	if err != nil {
 		tb.Fatalf("open the volume: %v", err)
 	}
-	return &volume{tb: tb, root: root, sink: sink, faults: map[string]*fault{}, gates: map[string]*gate{}, calls: map[string]int{}}
+	return &volume{
+		tb: tb, root: root, sink: sink, faults: map[string]*fault{}, gates: map[string]*gate{}, calls: map[string]int{},
+		busy: map[string]int{}, most: map[string]int{},
+	}
 }
 
 // cut ends whatever uses the volume, as the end of its process does.
@@ -110,6 +117,20 @@ func (v *volume) hold(method string) *gate {
 	return g
 }
 
+// holdAll holds all calls of a method back.
+func (v *volume) holdAll(method string) *gate {
+	g := v.hold(method)
+	g.all = true
+	return g
+}
+
+// atOnce is how many calls of a method there ever were at once.
+func (v *volume) atOnce(method string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.most[method]
+}
+
 // count is how many times a method was called.
 func (v *volume) count(method string) int {
 	v.mu.Lock()
@@ -120,8 +141,12 @@ func (v *volume) count(method string) int {
 func (v *volume) do(method string, call func() error) error {
 	v.mu.Lock()
 	v.calls[method]++
+	v.busy[method]++
+	v.most[method] = max(v.most[method], v.busy[method])
 	g := v.gates[method]
-	delete(v.gates, method)
+	if g != nil && !g.all {
+		delete(v.gates, method)
+	}
 	before, after := false, false
 	if f := v.faults[method]; f != nil {
 		switch {
@@ -135,8 +160,13 @@ func (v *volume) do(method string, call func() error) error {
 		}
 	}
 	v.mu.Unlock()
+	defer func() {
+		v.mu.Lock()
+		v.busy[method]--
+		v.mu.Unlock()
+	}()
 	if g != nil {
-		close(g.arrived)
+		g.once.Do(func() { close(g.arrived) })
 		<-g.opened
 	}
 	if before {
