@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
@@ -85,13 +83,11 @@ func (s *Sink) sweepArea(ctx context.Context, replica string, orphan func(contex
 // whileDerelict does something while no process can have an area open.
 // ErrLocked where one has.
 func (s *Sink) whileDerelict(area *os.Root, do func() error) error {
-	lock, err := acquire(area, unix.LOCK_EX, sweepNote+processNote(s.replica))
+	letGo, err := acquireToSweep(area, sweepNote+processNote(s.replica))
 	if err != nil {
 		return err
 	}
-	err = do()
-	leaveNote(lock, "") // or the next who finds the lock held would wait for this sweep
-	return errors.Join(err, lock.Close())
+	return errors.Join(do(), letGo())
 }
 
 // orphaned asks about one name in an area. What can't be read is left to whoever looks into it.

@@ -52,7 +52,7 @@ func TestSweepOfDerelicts(t *testing.T) {
 		t.Errorf("asked about %v, want %v", g.asked, want)
 	}
 	if got := below(t, filepath.Join(dir, ".slipway", "models-1.replica")); !slices.Equal(got, []string{
-		".lock", "b", "b/data", "b/ledger", "b/record", "unreadable", "unreadable/data", "unreadable/ledger", "unreadable/record",
+		".lock", ".sweep", "b", "b/data", "b/ledger", "b/record", "unreadable", "unreadable/data", "unreadable/ledger", "unreadable/record",
 	}) {
 		t.Errorf("left: %v", got)
 	}
@@ -138,5 +138,55 @@ func TestASweepThatIsNotSure(t *testing.T) {
 	}), away)
 	if found, _ := recovered(t, mustOpenAs(t, dir, other)); len(found) != 1 {
 		t.Errorf("left: %v", found)
+	}
+}
+
+// TestAReplicaStartsBesideSweeps, however often they take and leave the lock of its area, and whatever note is there.
+func TestAReplicaStartsBesideSweeps(t *testing.T) {
+	dir := t.TempDir()
+	two := mustOpenAs(t, dir, other)
+	staged(t, two, "a", 'x')
+	must(t, two.Close())
+	sink := mustOpenAs(t, dir, own)
+	stop, swept := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				swept <- nil
+				return
+			default:
+			}
+			if err := sink.SweepDerelicts(background, (&gone{}).orphan); err != nil {
+				swept <- err
+				return
+			}
+		}
+	}()
+	for range 50 {
+		back, err := file.Open(dir, other)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		_, err = file.Open(dir, other)
+		wants(t, err, file.ErrLocked) // a process has it, and no sweep
+		must(t, back.Close())
+	}
+	close(stop)
+	must(t, <-swept)
+}
+
+// TestALockWithTheNoteOfASweep is held for good all the same, where nobody sweeps.
+func TestALockWithTheNoteOfASweep(t *testing.T) {
+	dir := t.TempDir()
+	mustOpenAs(t, dir, other)
+	lock := filepath.Join(dir, ".slipway", other.Replica+".replica", ".lock")
+	must(t, os.WriteFile(lock, []byte("a sweep by process 1"), 0o600))
+	began := time.Now()
+	_, err := file.Open(dir, other)
+	wants(t, err, file.ErrLocked)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it was waited for: %s", took)
 	}
 }

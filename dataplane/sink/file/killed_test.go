@@ -96,7 +96,7 @@ func TestOneOfTwoReplicasIsKilled(t *testing.T) {
 			swept.ids = append(swept.ids, session.ID(fmt.Sprintf("s-%d", n)))
 		}
 		must(t, sink.SweepDerelicts(background, swept.orphan))
-		if left := below(t, filepath.Join(dir, ".slipway", "models-1.replica")); !slices.Equal(left, []string{".lock"}) {
+		if left := below(t, filepath.Join(dir, ".slipway", other.Replica+".replica")); !slices.Equal(left, []string{".lock", ".sweep"}) {
 			t.Errorf("left: %v", left)
 		}
 	}

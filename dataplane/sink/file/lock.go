@@ -14,7 +14,8 @@ import (
 // maxHolder bounds what is read of the note that a lock's holder leaves.
 const maxHolder = 256
 
-// sweepNote begins the note of a lock that is held for a moment only, to sweep.
+// sweepNote begins the note of a lock that is held for a moment only, to sweep. Notes are for people: there
+// is a moment after a lock is taken when it has none, or the last one's.
 const sweepNote = "a sweep by "
 
 // A replica that starts while it is being swept waits so long for that to end,
@@ -41,8 +42,10 @@ func acquire(dir *os.Root, how int, note string) (_ *os.File, err error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, &lockedError{holder(f)}
 	}
-	if err != nil {
+	if errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.ENOSYS) {
 		_ = dir.Remove(lockName) // where nobody can lock it nobody has
+	}
+	if err != nil {
 		return nil, refusal("it can't be locked", err)
 	}
 	// An Open that refused the volume may have removed the file before it was locked here.
@@ -53,16 +56,68 @@ func acquire(dir *os.Root, how int, note string) (_ *os.File, err error) {
 	return f, nil
 }
 
+// A process that runs a replica has .lock of its area for as long as it lives; one that sweeps it has
+// that for a moment, and .sweep before and after. So whoever has .sweep and can't get .lock knows that a
+// process runs the replica, and whoever can't get .sweep only waits.
+
 // acquirePatiently takes the lock of a replica's own directory, and waits where
 // another replica holds it to sweep.
 func acquirePatiently(dir *os.Root, note string) (*os.File, error) {
 	for end := time.Now().Add(sweepPatience); ; time.Sleep(sweepLook) {
 		f, err := acquire(dir, unix.LOCK_EX, note)
-		locked, ok := errors.AsType[*lockedError](err)
-		if !ok || !strings.HasPrefix(locked.holder, sweepNote) || time.Now().After(end) {
+		if !errors.Is(err, ErrLocked) {
 			return f, err
 		}
+		sweep, sweepErr := lockSweep(dir)
+		if sweepErr == nil {
+			f, err = acquire(dir, unix.LOCK_EX, note)
+			release(sweep)
+			return f, err
+		}
+		if !errors.Is(sweepErr, ErrLocked) || time.Now().After(end) {
+			return nil, err
+		}
 	}
+}
+
+// acquireToSweep takes the lock of another replica's directory, and letGo gives it back. ErrLocked
+// where a process runs that replica, starts to, or sweeps it as well.
+func acquireToSweep(dir *os.Root, note string) (letGo func() error, err error) {
+	sweep, err := lockSweep(dir)
+	if err != nil && !isFull(err) { // on a full volume it is better to sweep than to be polite
+		return nil, err
+	}
+	lock, err := acquire(dir, unix.LOCK_EX, note)
+	if err != nil {
+		if sweep != nil {
+			release(sweep)
+		}
+		return nil, err
+	}
+	return func() error {
+		err := lock.Close()
+		if sweep != nil {
+			release(sweep)
+		}
+		return err
+	}, nil
+}
+
+// lockSweep opens and locks the file that is locked around every lock to sweep. ErrLocked where somebody has it.
+func lockSweep(dir *os.Root) (*os.File, error) {
+	f, err := openOrCreate(dir, sweepName)
+	if err != nil {
+		return nil, err
+	}
+	err = onDescriptor(f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	if err != nil {
+		release(f)
+		return nil, err
+	}
+	return f, nil
 }
 
 // lockedError is ErrLocked with the holder's note.

@@ -52,7 +52,7 @@ func TestReplicasWhereEveryCallIsRepeated(t *testing.T) {
 	sink := mustOpenAs(t, dir, adopting)
 	wantsHeld(t, sink, "a", "b")
 	must(t, sink.SweepDerelicts(background, (&gone{ids: []session.ID{"c"}}).orphan))
-	if got := below(t, filepath.Join(dir, ".slipway", other.Replica+".replica")); !slices.Equal(got, []string{".lock"}) {
+	if got := below(t, filepath.Join(dir, ".slipway", other.Replica+".replica")); !slices.Equal(got, []string{".lock", ".sweep"}) {
 		t.Errorf("left: %v", got)
 	}
 	longer := record("a", 100)

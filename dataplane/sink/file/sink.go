@@ -21,6 +21,7 @@ const (
 
 	areaSuffix = ".replica" // of the directory in which a replica stages
 	lockName   = ".lock"
+	sweepName  = ".sweep" // the lock on that lock, of those who take it to sweep
 	namesName  = ".names" // the lock on public names, of all replicas
 	probeName  = ".probe"
 	newSuffix  = ".new"  // a session that Create has not finished

@@ -202,7 +202,7 @@ func (l *Load) Clear(ctx context.Context) error {
 		}
 		left = nil
 		for _, e := range entries {
-			if e.Name() != ".lock" {
+			if e.Name() != ".lock" && e.Name() != ".sweep" {
 				left = append(left, e.Name())
 			}
 		}
