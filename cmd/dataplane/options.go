@@ -26,7 +26,9 @@ import (
 
 // options are what the flags set. The flag --kubeconfig is controller-runtime's own.
 type options struct {
-	root      string
+	root        string
+	trustSyncfs bool
+
 	namespace string
 	store     string
 	storeUID  string
@@ -72,6 +74,8 @@ const (
 
 func (o *options) register(flags *flag.FlagSet) {
 	flags.StringVar(&o.root, "root", "", "the directory where the volume is mounted")
+	flags.BoolVar(&o.trustSyncfs, "trust-syncfs", false, "rely on syncfs of the volume's filesystem although it is neither ext4 nor XFS on Linux 5.8 or later, "+
+		"so that many small uploads at once share their syncs. Where it does nothing, as on most FUSE filesystems, a loss of power takes acknowledged bytes")
 	flags.StringVar(&o.namespace, "namespace", "", "the namespace of the UploadStore")
 	flags.StringVar(&o.store, "store", "", "the name of the UploadStore")
 	flags.StringVar(&o.storeUID, "store-uid", "", "the UID of the UploadStore, so that the Lease of this replica goes with the store; the Lease stays when empty")
@@ -193,7 +197,7 @@ func (o *options) volume() file.Options {
 	ordinal, of := strings.CutPrefix(o.replica, o.store+"-")
 	n, err := strconv.Atoi(ordinal)
 	later := of && err == nil && n > 0
-	return file.Options{Replica: o.replica, Adopt: !later}
+	return file.Options{Replica: o.replica, Adopt: !later, TrustSyncfs: o.trustSyncfs}
 }
 
 func (o *options) handler(w io.Writer) slog.Handler {

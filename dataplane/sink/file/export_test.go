@@ -51,6 +51,9 @@ func LinkBetween(from *os.Root, old string, to *os.Root, name string) error {
 	return linkBetween(from, old, to, name)
 }
 
+// TellsOfLostWrites tells whether syncfs of a kernel fails where a write was lost.
+func TellsOfLostWrites(release string) bool { return tellsOfLostWrites(release) }
+
 // DecodeRecord and EncodeRecord are the codec of stored records.
 var (
 	DecodeRecord = decodeRecord

@@ -30,14 +30,15 @@ type syncer struct {
 	syncs   atomic.Int64 // of the whole filesystem that were begun
 }
 
-// newSyncer returns the syncer of a volume. lock is any file on it that stays open.
-func newSyncer(volume *os.Root, lock *os.File) (*syncer, error) {
+// newSyncer returns the syncer of a volume. lock is any file on it that stays open; trusted
+// says that the whole filesystem can be synced, whatever it is.
+func newSyncer(volume *os.Root, lock *os.File, trusted bool) (*syncer, error) {
 	root, err := volume.Open(".")
 	if err != nil {
 		return nil, err
 	}
 	whole, err := syncsWhole(root)
-	if err != nil || !whole {
+	if err != nil || !whole && !trusted {
 		return &syncer{lock: lock}, errors.Join(err, root.Close())
 	}
 	return &syncer{volume: root, lock: lock}, nil
@@ -91,23 +92,28 @@ func (s *syncer) failed() error {
 	return nil
 }
 
-// syncsWhole reports whether syncfs on the filesystem of an open directory is
-// known to make all of it durable. The kernel does not tell a FUSE filesystem
-// of it unless that has a block device, and network filesystems do as they like.
+// syncsWhole reports whether syncfs on the filesystem of an open directory is known to make all of it durable,
+// or to fail. That can't be tried: FUSE calls it a success where the server knows nothing of it, and network
+// filesystems do as they like. Of the kernel's own it holds since the release that tells of lost writes.
 func syncsWhole(dir *os.File) (bool, error) {
 	var (
-		kind unix.Statfs_t
-		st   unix.Stat_t
+		kind   unix.Statfs_t
+		kernel unix.Utsname
 	)
-	err := onDescriptor(dir, func(fd int) error { return errors.Join(unix.Fstatfs(fd, &kind), unix.Fstat(fd, &st)) })
+	err := onDescriptor(dir, func(fd int) error { return errors.Join(unix.Fstatfs(fd, &kind), unix.Uname(&kernel)) })
 	if err != nil {
 		return false, err
 	}
-	switch kind.Type {
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC:
-		return true, nil
-	case unix.FUSE_SUPER_MAGIC:
-		return unix.Major(st.Dev) != 0, nil
+	known := kind.Type == unix.EXT4_SUPER_MAGIC || kind.Type == unix.XFS_SUPER_MAGIC
+	return known && tellsOfLostWrites(unix.ByteSliceToString(kernel.Release[:])), nil
+}
+
+// tellsOfLostWrites reports whether syncfs of the kernel with this release fails where a write was lost: since
+// Linux 5.8 (735e4ae5ba28). A release that can't be read is of no such kernel.
+func tellsOfLostWrites(release string) bool {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return false
 	}
-	return false, nil
+	return major > 5 || major == 5 && minor >= 8
 }

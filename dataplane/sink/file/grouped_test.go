@@ -173,4 +173,19 @@ func TestWhichFilesystemsAreSyncedAsAWhole(t *testing.T) {
 	if whole("/proc") {
 		t.Error("proc is")
 	}
+	// Its server may know nothing of syncfs, and nobody is told so.
+	if _, dir := onPower(t, 1); whole(dir) {
+		t.Error("FUSE is")
+	}
+}
+
+func TestWhichKernelsTellOfLostWrites(t *testing.T) {
+	for release, want := range map[string]bool{
+		"4.18.0-553.el8_10.x86_64": false, "5.4.0-150-generic": false, "5.7.19": false, "5.8.0": true, "5.10.0-28-amd64": true,
+		"5.14.0-427.el9": true, "6.1.0": true, "6.18.44": true, "10.0-rc1": true, "": false, "linux": false, "5": false,
+	} {
+		if got := file.TellsOfLostWrites(release); got != want {
+			t.Errorf("%q: %t, want %t", release, got, want)
+		}
+	}
 }

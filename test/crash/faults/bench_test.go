@@ -69,6 +69,9 @@ func newBench(t *testing.T) *bench {
 	b.must(err)
 	b.dataplane = world.Dataplane(volume)
 	b.dataplane.Files = disk.Files()
+	if disk.SeesSyncfs() {
+		b.dataplane.Args = append(b.dataplane.Args, "--trust-syncfs")
+	}
 	t.Cleanup(b.oracle.Watch(b.dataplane.Files))
 	t.Cleanup(b.count)
 	b.load = rig.NewLoad(world, b.oracle, b.dataplane)

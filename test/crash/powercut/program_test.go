@@ -51,6 +51,9 @@ func newProgram(t *testing.T, seed uint64, oracle *rig.Oracle) *program {
 	world := rig.NewWorld(t)
 	dataplane := world.Dataplane(volume)
 	dataplane.Files = disk.Files()
+	if disk.SeesSyncfs() {
+		dataplane.Args = append(dataplane.Args, "--trust-syncfs")
+	}
 	t.Cleanup(oracle.Watch(dataplane.Files))
 	load := rig.NewLoad(world, oracle, dataplane)
 	// Between the cut and its end the dataplane may see what no process sees that has no power.
