@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	kjson "sigs.k8s.io/json"
 
@@ -68,6 +69,9 @@ type decodedSpec struct {
 // twice, is an error rather than something the client only thinks it asked for.
 func decodeSpec(body []byte) (decodedSpec, error) {
 	var d decodedSpec
+	if !utf8.Valid(body) { // every decoder here would put other text in its place
+		return d, fmt.Errorf("%w: it is not valid UTF-8, as JSON must be", upload.ErrMalformedSpec)
+	}
 	strict, err := kjson.UnmarshalStrict(body, &d.typed)
 	if err == nil {
 		err = errors.Join(strict...)

@@ -105,6 +105,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		`{"sizeBytes": 1.5}`:                 upload.ErrMalformedSpec,
 		`{"sizeBytes": 1e400}`:               upload.ErrMalformedSpec,
 		`{"idleTimeoutSeconds": 9999999999}`: upload.ErrMalformedSpec,
+		"{\"key\": \"x\xe9.bin\", \"sizeBytes\": 1}":         upload.ErrMalformedSpec,
+		"{\"attributes\": {\"a\": \"\xff\"}}":                upload.ErrMalformedSpec,
 		`{"storeRef": {"name": "models", "namespace": "x"}}`: upload.ErrMalformedSpec,
 		`{"apiVersion": "v1", "spec": {}}`:                   upload.ErrMalformedSpec,
 		`{"attributes": {"a": "1", "a": "2"}}`:               upload.ErrMalformedSpec,
