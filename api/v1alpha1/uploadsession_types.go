@@ -113,15 +113,15 @@ type UploadSessionSpec struct {
 	StoreRef StoreReference `json:"storeRef,omitzero"`
 
 	// key is where the object appears in the store: a relative slash-separated path with no
-	// empty, '.' or '..' element, no control character and no backslash, of at most 1024 bytes,
-	// each element at most 255 bytes. Its first element must not be '.slipway'. Immutable.
+	// empty, '.' or '..' element, of at most 1024 bytes, each element at most 255 bytes, without
+	// backslash, control character, line separator, direction mark and U+FFFD, which stands for bytes that were no text. Its first element must not be '.slipway'. Immutable.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="size(bytes(self)) <= 1024",message="must be at most 1024 bytes long"
 	// +kubebuilder:validation:XValidation:rule="self.split('/').all(e, e != '' && e != '.' && e != '..')",message="must be a relative path with no empty, '.' or '..' element"
 	// +kubebuilder:validation:XValidation:rule="self.split('/').all(e, size(bytes(e)) <= 255)",message="each element must be at most 255 bytes long"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\x00-\\\\x1f\\\\x7f\\\\\\\\]')",message="must not hold a control character or a backslash"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'[\\p{Cc}\\p{Zl}\\p{Zp}\\x{061C}\\x{200E}\\x{200F}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}\\x{FFFD}\\\\]')",message="must not hold a control character, a line separator, a direction mark, U+FFFD or a backslash"
 	// +kubebuilder:validation:XValidation:rule="self.split('/')[0].lowerAscii() != '.slipway'",message="'.slipway' is reserved"
 	Key string `json:"key,omitempty"`
 
@@ -165,13 +165,15 @@ type UploadSessionSpec struct {
 	// +default="Automatic"
 	Completion CompletionMode `json:"completion,omitempty"`
 
-	// owner is whose session it is, as the API server names its users, of 1 to 512 characters. The
+	// owner is whose session it is, as the API server names its users, of 1 to 512 characters, without
+	// those that a key may not have but for the backslash. The
 	// limits for each owner of an UploadQuota count by it; all sessions of a namespace without one
 	// count as one owner. The policies of config/policy write it at creation and let nobody choose
 	// another; without them whoever creates the session does. Immutable.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.matches(r'[\\p{Cc}\\p{Zl}\\p{Zp}\\x{061C}\\x{200E}\\x{200F}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}\\x{FFFD}]')",message="must not hold a control character, a line separator, a direction mark or U+FFFD"
 	Owner string `json:"owner,omitempty"`
 
 	// uploaders are ServiceAccounts of the namespace, at most 16, who may send, read and end the session as
@@ -187,7 +189,8 @@ type UploadSessionSpec struct {
 	Uploaders []string `json:"uploaders,omitempty"`
 
 	// attributes are kept with the object: at most 16 pairs, keys of 1 to 63 letters, digits,
-	// '.', '_' and '-', values of at most 256 characters. Immutable.
+	// '.', '_' and '-', values of at most 256 characters, without those that a key may not have
+	// but for the backslash. Immutable.
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=16
@@ -241,8 +244,10 @@ type UploadSessionSpec struct {
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
-// AttributeValue is the value of one attribute.
+// AttributeValue is the value of one attribute: text without control characters, line
+// separators, direction marks and U+FFFD.
 // +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:XValidation:rule="!self.matches(r'[\\p{Cc}\\p{Zl}\\p{Zp}\\x{061C}\\x{200E}\\x{200F}\\x{202A}-\\x{202E}\\x{2066}-\\x{2069}\\x{FFFD}]')",message="must not hold a control character, a line separator, a direction mark or U+FFFD"
 type AttributeValue string
 
 // UploadSessionAdmission is what the operator granted.

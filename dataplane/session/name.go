@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -17,8 +18,9 @@ const (
 // CheckName returns nil for a name that may be published under: a relative
 // slash-separated path of valid UTF-8, at most MaxName bytes, each element at
 // most MaxNameElement bytes and none empty, '.' or '..', without backslash and
-// control characters, and not below ReservedElement, in whatever case. Otherwise
-// ErrUnusableName. Two names that differ by case or by Unicode normalisation
+// what is not to be shown (control characters, line and paragraph separators, direction
+// marks, and U+FFFD, which stands for bytes that were no text), and not below ReservedElement, in whatever
+// case. Otherwise ErrUnusableName. The CRD has the same rule. Two names that differ by case or by Unicode normalisation
 // only are two names; whether they are also two files is up to the volume.
 func CheckName(name string) error {
 	refuse := func(why string) error { return fmt.Errorf("%w: %q %s", ErrUnusableName, name, why) }
@@ -31,8 +33,8 @@ func CheckName(name string) error {
 		return refuse("is not valid UTF-8")
 	}
 	for _, r := range name {
-		if r < 0x20 || r == 0x7f || r == '\\' {
-			return refuse("has a control character or a backslash")
+		if r == '\\' || isNotShown(r) {
+			return refuse("has a control character, a line separator, a direction mark, U+FFFD or a backslash")
 		}
 	}
 	elements := strings.Split(name, "/")
@@ -49,4 +51,10 @@ func CheckName(name string) error {
 		return refuse("is reserved")
 	}
 	return nil
+}
+
+// isNotShown reports whether a character makes a terminal obey, breaks a line, turns the direction of
+// what comes after it, or stands for what was lost.
+func isNotShown(r rune) bool {
+	return r == unicode.ReplacementChar || unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 }

@@ -94,6 +94,11 @@ func TestCheckName(t *testing.T) {
 		{"a\x00b", "NUL"},
 		{"a\nb", "newline"},
 		{"a\x7fb", "delete"},
+		{"a\u009bb", "a control character beyond ASCII"},
+		{"a\u2028b", "a line separator"},
+		{"a\u2029b", "a paragraph separator"},
+		{"a\u202eb", "a direction mark"},
+		{"a\ufffdb", "what was no text"},
 		{"a\xffb", "no UTF-8"},
 		{long + "e", "an element too long"},
 		{"a/" + long + "e/b", "an element too long between"},
@@ -119,7 +124,7 @@ func FuzzCheckName(f *testing.F) {
 				t.Errorf("%q can't be used because of its element %q", name, e)
 			}
 		}
-		if len(name) > 1024 || strings.ContainsAny(name, "\\\x00\n\x7f") {
+		if len(name) > 1024 || strings.ContainsAny(name, "\\\x00\n\x7f\u0085\u009b\u2028\u2029\u061c\u200e\u202e\u2066\ufffd") {
 			t.Errorf("%q can't be used", name)
 		}
 	})

@@ -17,8 +17,8 @@ type UploadSessionSpecApplyConfiguration struct {
 	// storeRef names the UploadStore, in the same namespace, that takes the object. Immutable.
 	StoreRef *StoreReferenceApplyConfiguration `json:"storeRef,omitempty"`
 	// key is where the object appears in the store: a relative slash-separated path with no
-	// empty, '.' or '..' element, no control character and no backslash, of at most 1024 bytes,
-	// each element at most 255 bytes. Its first element must not be '.slipway'. Immutable.
+	// empty, '.' or '..' element, of at most 1024 bytes, each element at most 255 bytes, without
+	// backslash, control character, line separator, direction mark and U+FFFD, which stands for bytes that were no text. Its first element must not be '.slipway'. Immutable.
 	Key *string `json:"key,omitempty"`
 	// sizeBytes is the exact size of the object in bytes, from 0 to 2^47 (128 TiB). Immutable.
 	SizeBytes *int64 `json:"sizeBytes,omitempty"`
@@ -39,7 +39,8 @@ type UploadSessionSpecApplyConfiguration struct {
 	// completion says what starts verification and publication: Automatic (the default), as
 	// soon as every chunk is held, or Explicit, the client's complete call. Immutable.
 	Completion *apiv1alpha1.CompletionMode `json:"completion,omitempty"`
-	// owner is whose session it is, as the API server names its users, of 1 to 512 characters. The
+	// owner is whose session it is, as the API server names its users, of 1 to 512 characters, without
+	// those that a key may not have but for the backslash. The
 	// limits for each owner of an UploadQuota count by it; all sessions of a namespace without one
 	// count as one owner. The policies of config/policy write it at creation and let nobody choose
 	// another; without them whoever creates the session does. Immutable.
@@ -49,7 +50,8 @@ type UploadSessionSpecApplyConfiguration struct {
 	// RBAC has to let them too. None by default. Immutable.
 	Uploaders []string `json:"uploaders,omitempty"`
 	// attributes are kept with the object: at most 16 pairs, keys of 1 to 63 letters, digits,
-	// '.', '_' and '-', values of at most 256 characters. Immutable.
+	// '.', '_' and '-', values of at most 256 characters, without those that a key may not have
+	// but for the backslash. Immutable.
 	Attributes map[string]apiv1alpha1.AttributeValue `json:"attributes,omitempty"`
 	// desiredState is what the user wants: Active (the default), Suspended (keeps what is held,
 	// takes no chunks) or Cancelled (ends the session; can't be taken back).
