@@ -40,6 +40,9 @@ func admitted(s *v1alpha1.UploadSession) {
 
 func finalizer(s *v1alpha1.UploadSession) { s.Finalizers = []string{v1alpha1.StagingFinalizer} }
 
+// replaced is a session that somebody has replaced with a file of theirs.
+func replaced(s *v1alpha1.UploadSession) { s.Finalizers = nil }
+
 func deleted(s *v1alpha1.UploadSession) { s.DeletionTimestamp = ptr.To(metav1.NewTime(noon)) }
 
 // reclaimed is a session whose object goes when it is deleted.

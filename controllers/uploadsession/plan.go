@@ -23,7 +23,8 @@ const freeWithin = 2 * time.Minute
 
 // plan is what a reconcile writes, in this order, and when it looks again.
 type plan struct {
-	// addFinalizer comes before the admission that makes staged bytes possible.
+	// addFinalizer comes before the admission that makes staged bytes possible, and again when somebody
+	// has replaced the session with a file of theirs, in which there is none.
 	addFinalizer bool
 	// status is the operator's whole part of the status, nil when it is as it should be.
 	status *v1alpha1.UploadSessionStatus
@@ -50,8 +51,8 @@ func planFor(o observation, now time.Time) plan {
 	}
 	desired := desiredStatus(o, now)
 	p := plan{
-		addFinalizer: desired.Admission.Replica != "" && !admission.Admitted(o.session) &&
-			!controllerutil.ContainsFinalizer(o.session, v1alpha1.StagingFinalizer),
+		addFinalizer: desired.Admission.Replica != "" && !controllerutil.ContainsFinalizer(o.session, v1alpha1.StagingFinalizer) &&
+			(!admission.Admitted(o.session) || wouldLeave(o.session, desired)),
 		status:     changed(o.session, desired),
 		event:      news(o.session, desired),
 		transition: transitionOf(o, desired),
@@ -88,6 +89,13 @@ func planDeparture(o observation, now time.Time) plan {
 	return plan{
 		status: changed(o.session, desired), event: news(o.session, desired), transition: transitionOf(o, desired), requeueAfter: wait,
 	}
+}
+
+// wouldLeave reports whether something were left of a session that is deleted and goes at once.
+func wouldLeave(s *v1alpha1.UploadSession, desired v1alpha1.UploadSessionStatus) bool {
+	deleted := *s
+	deleted.DeletionTimestamp = &s.Status.Admission.AdmittedTime
+	return leftovers(&deleted, desired) != nil
 }
 
 // leftovers returns what to tell when a session that is being deleted goes

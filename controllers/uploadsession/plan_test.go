@@ -147,6 +147,20 @@ func TestPlan(t *testing.T) {
 			at:   2 * time.Hour,
 			want: expected{again: day + expiryGrace - 2*time.Hour},
 		},
+		{
+			name: "a session that was replaced with a file gets its finalizer back while it uploads",
+			o:    alone(session(admitted, replaced), store()),
+			want: expected{finalizer: "added", again: day + expiryGrace},
+		},
+		{
+			name: "and when its object is to go with it",
+			o:    alone(session(admitted, published, reclaimed, replaced), store()),
+			want: expected{finalizer: "added"},
+		},
+		{
+			name: "and not when nothing is left to do for it",
+			o:    alone(session(admitted, published, replaced), store()),
+		},
 
 		// Admitted, and no result yet.
 		{

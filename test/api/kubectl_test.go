@@ -6,10 +6,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/slipway-dev/slipway/test/controlplane"
 )
 
 // kubectl runs the real kubectl, as a user would.
 func (w world) kubectl(args ...string) string {
+	w.Helper()
+	return w.kubectlAt(plane, args...)
+}
+
+// kubectlAt does so at another control plane.
+func (w world) kubectlAt(plane *controlplane.ControlPlane, args ...string) string {
 	w.Helper()
 	config := filepath.Join(w.TempDir(), "kubeconfig")
 	if err := os.WriteFile(config, plane.KubeConfig(), 0o600); err != nil {

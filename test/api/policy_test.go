@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,11 @@ func TestOwnerPolicies(t *testing.T) {
 		}
 	})
 
+	ownerless := admin.make("UploadSession", session)
+	if err := admin.Create(t.Context(), ownerless); err != nil {
+		t.Fatal(err)
+	}
+
 	try := func(c client.Client, spec object) error {
 		return c.Create(t.Context(), admin.make("UploadSession", spec), client.DryRunAll)
 	}
@@ -83,6 +89,62 @@ func TestOwnerPolicies(t *testing.T) {
 		}
 		s.Object = object(s.Object).set("spec.owner", "bob")
 		mustRefuse(t, alice.Update(t.Context(), s), "owner is immutable")
+	})
+	t.Run("what was stamped stays when the user replaces the session with their own file", func(t *testing.T) {
+		const fingerprint = "uploads.slipway.dev/request-fingerprint"
+		file := filepath.Join(t.TempDir(), "session.yaml")
+		replace := func(s *unstructured.Unstructured) {
+			t.Helper()
+			content, err := yaml.Marshal(s.Object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			admin.kubectlAt(own, "replace", "--filename", file)
+		}
+		created := admin.make("UploadSession", session)
+		created.SetGenerateName("")
+		created.SetName("replaced")
+		mine := created.DeepCopy()
+		created.SetAnnotations(map[string]string{fingerprint: "sha256:a", "mine": "gone"})
+		if err := alice.Create(t.Context(), created); err != nil {
+			t.Fatal(err)
+		}
+		wants := func(state string, annotations map[string]string) {
+			t.Helper()
+			got := admin.make("UploadSession", session)
+			if err := admin.Get(t.Context(), client.ObjectKeyFromObject(mine), got); err != nil {
+				t.Fatal(err)
+			}
+			is, _, _ := unstructured.NestedString(got.Object, "spec", "desiredState")
+			if owner(got) != "alice" || is != state || !maps.Equal(got.GetAnnotations(), annotations) {
+				t.Errorf("owner %q, state %q, annotations %v; want alice, %q, %v", owner(got), is, got.GetAnnotations(), state, annotations)
+			}
+		}
+		// The file says nothing of an owner, and the API server's delay is over once it holds.
+		holds(t, func() bool {
+			probe := mine.DeepCopy()
+			probe.SetResourceVersion(created.GetResourceVersion())
+			return alice.Update(t.Context(), probe, client.DryRunAll) == nil
+		})
+		replace(mine)
+		wants("Active", map[string]string{fingerprint: "sha256:a"})
+		mine.Object = object(mine.Object).set("spec.desiredState", "Suspended")
+		mine.SetAnnotations(map[string]string{"mine": "b"})
+		replace(mine)
+		wants("Suspended", map[string]string{fingerprint: "sha256:a", "mine": "b"})
+	})
+	t.Run("a session without an owner gets none by an update", func(t *testing.T) {
+		s := admin.make("UploadSession", session)
+		if err := admin.Get(t.Context(), client.ObjectKeyFromObject(ownerless), s); err != nil {
+			t.Fatal(err)
+		}
+		s.Object = object(s.Object).set("spec.desiredState", "Suspended")
+		if err := alice.Update(t.Context(), s); err != nil || owner(s) != "" {
+			t.Errorf("owner %q, error %v", owner(s), err)
+		}
 	})
 	t.Run("a user with the dataplane's right names another", func(t *testing.T) {
 		s := admin.make("UploadSession", session.set("owner", "bob"))
