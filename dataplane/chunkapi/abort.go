@@ -24,8 +24,8 @@ func (a *api) abort(w http.ResponseWriter, r *http.Request, name upload.Name) er
 	err := a.uploads.Abort(ctx, name)
 	if ended, ok := errors.AsType[*session.EndedError](err); ok {
 		st, err := a.uploads.Known(ended.Meta.ID)
-		if err != nil {
-			return err
+		if err != nil || st.Result == nil { // it ended before this replica ever held it
+			return refuse(CodeAlreadyEnded, "it ended as %s", stateOf(ended.Meta))
 		}
 		return refuseEnded(kindWith(CodeAlreadyEnded), st)
 	}

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
 // An end that has begun is stored, however long that takes: only a completion is waited for no longer than that.
@@ -42,4 +45,31 @@ func TestAbortWhileAChunkHangs(t *testing.T) {
 		t.Errorf("got %d %s", a.StatusCode, p.Code)
 	}
 	closes(t, w, a, p)
+}
+
+// What was aborted already is aborted, whoever did it and wherever it was held.
+func TestAbortOfWhatWasCancelled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{})
+	w.accepted("cancelled", 4, 4)
+	st, err := w.uploads.Status(t.Context(), upload.Name{Namespace: "ml", Name: "cancelled"})
+	if err == nil {
+		_, err = w.uploads.Cancel(t.Context(), st.Meta.ID, upload.Cancelled, "desiredState is Cancelled")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, state := range map[string]session.State{"over": session.Aborted, "late": session.Expired} {
+		w.directory.set(upload.Name{Namespace: "ml", Name: name}, &session.EndedError{Meta: session.Meta{ID: session.ID("uid-" + name), State: state}})
+	}
+	for range 2 {
+		w.do(http.MethodDelete, base("cancelled"), nil).want(t, http.StatusNoContent)
+		w.do(http.MethodDelete, base("over"), nil).want(t, http.StatusNoContent)
+	}
+	if p := w.do(http.MethodDelete, base("late"), nil).want(t, http.StatusConflict).problem(t); p.Code != CodeAlreadyEnded {
+		t.Errorf("what expired before it was held here: %+v", p)
+	}
+	if got := w.do(http.MethodGet, base("cancelled"), nil).want(t, http.StatusOK).status(t); got.Result.Reason != upload.Cancelled {
+		t.Errorf("it ended by %s", got.Result.Reason)
+	}
 }

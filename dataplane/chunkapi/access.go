@@ -9,6 +9,7 @@ import (
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/metrics"
+	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -63,6 +64,9 @@ func (a *api) letIn(r *http.Request, name upload.Name) (*http.Request, error) {
 		return r, nil
 	}
 	id, users, err := a.uploads.Users(r.Context(), name)
+	if ended, ok := errors.AsType[*session.EndedError](err); ok { // nothing of it is here, and each call says so in its own way
+		return r.WithContext(upload.Only(r.Context(), ended.Meta.ID)), nil
+	}
 	if err != nil {
 		return r, err
 	}

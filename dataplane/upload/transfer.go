@@ -2,6 +2,7 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -100,10 +101,14 @@ func (s *Service) Missing(id session.ID, limit int) ([]session.Range, int, error
 	return s.core.Missing(id, limit)
 }
 
-// Abort ends an upload at a client's wish; aborting what a client aborted is
-// no error. session.ErrEnded where it ended in another way.
+// Abort ends an upload at a client's wish; aborting what was aborted, by
+// whomever and for whatever reason, is no error. session.ErrEnded where it was
+// published, failed or expired.
 func (s *Service) Abort(ctx context.Context, name Name) error {
 	id, err := s.resolve(ctx, name)
+	if ended, ok := errors.AsType[*session.EndedError](err); ok && ended.Meta.State == session.Aborted {
+		return nil // before it was ever held here
+	}
 	if err != nil {
 		return err
 	}
@@ -111,7 +116,7 @@ func (s *Service) Abort(ctx context.Context, name Name) error {
 	if err != nil {
 		return err
 	}
-	if st.Result.Reason != ClientAborted {
+	if st.Meta.State != session.Aborted {
 		return &session.EndedError{Meta: st.Meta}
 	}
 	return nil
