@@ -75,8 +75,10 @@ func users(s *v1alpha1.UploadSession) []string {
 	return names
 }
 
+// otherStore tells of a session that another store has admitted, and so where it is. One that waits for
+// another store, which need not be there, is no more admitted than one that waits for this one.
 func otherStore(p place, s *v1alpha1.UploadSession) error {
-	if s.Spec.StoreRef.Name == p.store {
+	if s.Spec.StoreRef.Name == p.store || s.Status.Admission.Replica == "" {
 		return nil
 	}
 	return fmt.Errorf("%w: it belongs to UploadStore %q", upload.ErrElsewhere, s.Spec.StoreRef.Name)
@@ -106,7 +108,7 @@ func notAdmitted(_ place, s *v1alpha1.UploadSession) error {
 	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionAdmitted); c != nil {
 		return fmt.Errorf("%w: %s: %s", upload.ErrNotReady, c.Reason, c.Message)
 	}
-	return upload.ErrNotReady
+	return fmt.Errorf("%w: it waits for the operator to look at it, and for UploadStore %q", upload.ErrNotReady, s.Spec.StoreRef.Name)
 }
 
 // ending is why the control plane wants a session to be over.

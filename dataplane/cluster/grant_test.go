@@ -196,7 +196,21 @@ func TestGrantIsRefused(t *testing.T) {
 		"of another replica": {
 			aSession(func(s *v1alpha1.UploadSession) { s.Status.Admission.Replica = "models-1" }), upload.ErrElsewhere, "models-1 at http",
 		},
-		"before the operator has looked": {aSession(notYetAdmitted), upload.ErrNotReady, ""},
+		"before the operator has looked": {aSession(notYetAdmitted), upload.ErrNotReady, `UploadStore "models"`},
+		"of a store that is not there": {
+			aSession(notYetAdmitted, func(s *v1alpha1.UploadSession) {
+				s.Spec.StoreRef.Name = "data"
+				s.Status.Conditions = []metav1.Condition{{
+					Type: v1alpha1.ConditionAdmitted, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonStoreNotFound, Message: `create UploadStore "data"`,
+				}}
+			}), upload.ErrNotReady, `StoreNotFound: create UploadStore "data"`,
+		},
+		"of another store, before the operator has looked": {
+			aSession(notYetAdmitted, func(s *v1alpha1.UploadSession) { s.Spec.StoreRef.Name = "data" }), upload.ErrNotReady, `UploadStore "data"`,
+		},
+		"of another store, cancelled before it was admitted": {
+			aSession(notYetAdmitted, cancelled, func(s *v1alpha1.UploadSession) { s.Spec.StoreRef.Name = "data" }), session.ErrEnded, "",
+		},
 		"while there is no room": {
 			aSession(notYetAdmitted, func(s *v1alpha1.UploadSession) {
 				s.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAdmitted, Reason: "InsufficientSpace", Message: "wait"}}
