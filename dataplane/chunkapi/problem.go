@@ -262,7 +262,7 @@ func kinds() []kind {
 		},
 		{
 			code: CodeObjectReplaced, status: http.StatusGone, title: "The object was replaced or removed", when: []error{upload.ErrReplaced},
-			next: "Read what is under the key through the session that published it.",
+			next: "Nothing is left to send: the session was published. Read what is under the key through the session that published that.",
 		},
 		{
 			code: CodeLengthRequired, status: http.StatusLengthRequired, title: "Content-Length is required",

@@ -193,8 +193,8 @@ func (s *Service) settle(ctx context.Context, l *live) error {
 	s.mu.Lock()
 	s.dropKey(l)
 	s.mu.Unlock()
-	// A finished session holds every chunk: who is there only compares, which needs no bytes,
-	// and must not hold up the end.
+	// A finished session holds every chunk: who is there only compares, with bytes that it has
+	// open, and must not hold up the end.
 	if h.state != Finished {
 		l.drain()
 	}

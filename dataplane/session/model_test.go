@@ -299,10 +299,10 @@ func (m *machine) put(*rapid.T) {
 		if index < 0 || index >= s.spec.Chunks() {
 			return session.ErrInvalid
 		}
-		if s.state.Ended() && s.state != session.Finished {
+		if s.state.Ended() {
 			return session.ErrEnded
 		}
-		if s.paused && !s.state.Ended() {
+		if s.paused {
 			return session.ErrPaused
 		}
 		s.idleFrom = m.clock.Now()

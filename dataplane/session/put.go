@@ -46,17 +46,18 @@ type Check struct {
 
 // PutChunk takes a chunk. On nil the chunk is held durably: its bytes and its
 // slot are on stable storage. It reports whether the chunk is new; the same bytes again are
-// held already, and no error.
+// held already, and no error. That they are the same is found by comparing every one of them.
 //
-// Bytes stream to their offset through one pooled block, or through two in turn
-// where somebody follows; none are buffered beyond them. While another call
+// Bytes stream to their offset through one pooled block, or through two where
+// somebody follows or they are compared; none are buffered beyond them. While another call
 // writes the same chunk this one waits, and takes over once the other has not
 // received a byte for Config.TakeOverAfter.
 //
 // Nothing counts when it fails: ErrNotFound, ErrInvalid (no such chunk),
 // ErrLength, ErrBody, ErrMismatch (a check failed), ErrConflict (other bytes
 // are held), ErrSuperseded, ErrPaused, ErrEnded, ErrNoSpace, the context's
-// error, or the sink's.
+// error, or the sink's. A session that has ended, however it did, takes no chunk and has no bytes
+// to compare one with: none of Body was read where the error says that it is Finished.
 func (s *Service) PutChunk(ctx context.Context, id ID, in Incoming) (added bool, err error) {
 	l, err := s.find(id)
 	if err != nil {
@@ -75,7 +76,7 @@ func (s *Service) PutChunk(ctx context.Context, id ID, in Incoming) (added bool,
 	}
 	defer l.leave(in.Index, w)
 	if held := l.ledger.Has(in.Index); held {
-		err = s.compare(ctx, l, w, in)
+		err = s.compare(ctx, l, w, in, offset)
 	} else if err = s.write(ctx, l, w, in, offset); err == nil {
 		l.addChunk(in.Index)
 		now := s.clock.Now().UnixNano()
@@ -157,13 +158,12 @@ func (s *Service) enter(ctx context.Context, l *live, in Incoming) (*writer, err
 	}
 }
 
-// takes returns why the session takes no chunk now, or nil. A finished session
-// still says that it has a chunk. The caller holds l.mu.
+// takes returns why the session lets no chunk in now, or nil. The caller holds l.mu.
 func (l *live) takes() error {
-	if err := l.stillTakes(); err != nil {
-		return err
-	}
-	if h := l.head.Load(); h.paused && !h.state.Ended() {
+	switch h := l.head.Load(); {
+	case h.state.Ended():
+		return &EndedError{Meta: l.metaOf(h)}
+	case h.paused:
 		return ErrPaused
 	}
 	return nil
@@ -189,16 +189,20 @@ func (s *Service) write(ctx context.Context, l *live, w *writer, in Incoming, of
 	if in.Follow != nil {
 		see = in.Follow()
 	}
-	sum, err := s.receive(ctx, w, in, see, func(block []byte, at int64) error {
+	sum := s.checksum()
+	err = s.receive(ctx, w, in, see, func(block []byte, at int64) error {
+		sum.Write(block) // a hash.Hash never returns an error
 		_, err := staged.WriteAt(block, offset+at)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return staged.Commit(ctx, in.Index, offset, Slot{Length: in.Length, Checksum: sum})
+	return staged.Commit(ctx, in.Index, offset, Slot{Length: in.Length, Checksum: sum.Sum64()})
 }
 
+// stillTakes returns why the session takes no chunk, or nil. A chunk that was
+// let in before the session finished is held all the same.
 func (l *live) stillTakes() error {
 	if h := l.head.Load(); h.state.Ended() && h.state != Finished {
 		return &EndedError{Meta: l.metaOf(h)}
@@ -206,31 +210,12 @@ func (l *live) stillTakes() error {
 	return nil
 }
 
-// compare reads a chunk that is held already and says whether it is the same.
-func (s *Service) compare(ctx context.Context, l *live, w *writer, in Incoming) error {
-	slot, ok, err := s.sink.Slot(ctx, l.id, in.Index)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fmt.Errorf("chunk %d of session %s is held, but its slot in the ledger is damaged", in.Index, l.id)
-	}
-	sum, err := s.receive(ctx, w, in, nil, func([]byte, int64) error { return nil })
-	if err != nil {
-		return err
-	}
-	if sum != slot.Checksum || in.Length != slot.Length {
-		return fmt.Errorf("%w: chunk %d is held with other bytes", ErrConflict, in.Index)
-	}
-	return nil
-}
-
 // receive reads the body block by block, shows each to see where that is not
-// nil, hands each to keep with its offset in the chunk, and returns the checksum
-// once every check holds. No block is seen any more once it has returned.
+// nil, hands each to keep with its offset in the chunk, and returns nil once
+// every check holds. No block is seen any more once it has returned.
 func (s *Service) receive(
 	ctx context.Context, w *writer, in Incoming, see func(block []byte), keep func(block []byte, at int64) error,
-) (uint64, error) {
+) error {
 	buffer := s.blocks.Get().(*[]byte) //nolint:errcheck // the pool holds nothing else
 	defer func() { s.blocks.Put(buffer) }()
 	show := func([]byte) {}
@@ -248,36 +233,34 @@ func (s *Service) receive(
 			buffer, other = other, buffer // the block before was seen
 		}
 	}
-	sum := s.checksum()
 	body := &watchedBody{body: in.Body, writer: w, clock: s.clock}
 	for at := int64(0); at < in.Length; {
 		block := (*buffer)[:min(int64(len(*buffer)), in.Length-at)]
 		if _, err := io.ReadFull(body, block); err != nil {
-			return 0, bodyError(ctx, w, err)
+			return bodyError(ctx, w, err)
 		}
 		show(block)
-		sum.Write(block) // a hash.Hash never returns an error
 		for _, c := range in.Checks {
-			c.Hash.Write(block)
+			c.Hash.Write(block) // a hash.Hash never returns an error
 		}
 		if err := keep(block, at); err != nil {
-			return 0, err
+			return err
 		}
 		at += int64(len(block))
 	}
 	switch _, err := io.ReadFull(body, (*buffer)[:1]); {
 	case err == nil:
-		return 0, fmt.Errorf("%w: the body goes on after %d bytes", ErrLength, in.Length)
+		return fmt.Errorf("%w: the body goes on after %d bytes", ErrLength, in.Length)
 	case !errors.Is(err, io.EOF):
-		return 0, bodyError(ctx, w, err)
+		return bodyError(ctx, w, err)
 	}
 	w.storing.Store(true)
 	for _, c := range in.Checks {
 		if got := c.Hash.Sum(nil); !bytes.Equal(got, c.Want) {
-			return 0, fmt.Errorf("%w: %s of the %d bytes received is %x, not %x", ErrMismatch, c.Name, in.Length, got, c.Want)
+			return fmt.Errorf("%w: %s of the %d bytes received is %x, not %x", ErrMismatch, c.Name, in.Length, got, c.Want)
 		}
 	}
-	return sum.Sum64(), nil
+	return nil
 }
 
 func bodyError(ctx context.Context, w *writer, err error) error {

@@ -19,14 +19,15 @@ type Config struct {
 	Sink ByteSink
 	// Clock tells the time; nil is SystemClock.
 	Clock Clock
-	// Checksum makes the checksum that the ledger keeps of every chunk. It tells a repeated
-	// chunk from another one, so it should have 64 bits that count.
+	// Checksum makes the checksum that the ledger keeps of every chunk. It tells bytes that were
+	// damaged on the volume, and decides nothing else: anybody can make bytes that have a given one.
 	Checksum func() hash.Hash64
 	// TakeOverAfter is how long the writer of a chunk may go without a byte before a later
 	// request for the same chunk takes over; 0 is DefaultTakeOverAfter.
 	TakeOverAfter time.Duration
 	// BlockSize is the size in bytes of the buffer that each arriving chunk takes from a pool
-	// (two where somebody follows it), and of its writes; 0 is DefaultBlockSize.
+	// (two where somebody follows it or it is compared with what is held), and of its writes; 0 is
+	// DefaultBlockSize.
 	BlockSize int
 }
 

@@ -492,7 +492,7 @@ func TestCancelWaitsForAPublicationThatFails(t *testing.T) {
 	}
 }
 
-// A chunk that is sent again after the object was published is held.
+// A chunk that is sent again after the object was published is held, for as long as there is the object to tell.
 func TestChunksAreAnsweredAfterPublication(t *testing.T) {
 	r := newRig(t)
 	object := content(1, 25)
@@ -500,19 +500,30 @@ func TestChunksAreAnsweredAfterPublication(t *testing.T) {
 	r.accept(g)
 	r.send(g, object)
 	r.expectPublished(g, object)
-	if err := os.Remove(r.path(g.Key)); err != nil { // what was acknowledged does not hang on it
-		t.Fatal(err)
-	}
 	for range 2 {
 		for index := range chunks(g) {
 			if added, err := r.put(g, index, object); err != nil || added {
 				t.Errorf("chunk %d again: added %v, %v", index, added, err)
 			}
-			_, err := r.put(g, index, content(2, 25))
-			expect(t, "other bytes", err, session.ErrConflict)
+			for at := index * 10; at < min(index*10+10, len(object)); at++ {
+				other := bytes.Clone(object)
+				other[at] ^= 1
+				_, err := r.put(g, index, other)
+				expect(t, "another byte", err, session.ErrConflict)
+			}
 		}
 		r.crash()
 	}
+	if err := os.Rename(r.path(g.Key), r.path("elsewhere")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.put(g, 0, object)
+	expect(t, "once the object is gone", err, upload.ErrReplaced)
+	if err := os.WriteFile(r.path(g.Key), object, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.put(g, 0, object)
+	expect(t, "once another is in its place", err, upload.ErrReplaced)
 }
 
 func TestOpenKnowsItsOwnObject(t *testing.T) {

@@ -133,7 +133,7 @@ func TestAChunkThatFailsIsNotInTheDigest(t *testing.T) {
 			if n := r.Arriving(); n != 0 {
 				t.Errorf("%d chunks are still taken for arriving", n)
 			}
-			for index := range 2 {
+			for index := r.known(g.ID).Meta.HeldChunks; index < 2; index++ { // a repeat would be read
 				if _, err := r.put(g, index, object); err != nil {
 					t.Fatal(err)
 				}

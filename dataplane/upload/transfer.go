@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
@@ -12,13 +13,18 @@ import (
 // PutChunk takes a chunk of an upload; see session.Service.PutChunk, but in.Follow is set here.
 // On nil the chunk is durable, and it reports whether it is new. It waits until the digest of the
 // whole does not lag too far behind, for as long as ctx lasts, so that little is left to do for
-// completion. Besides that method's errors: what Directory.Lookup returns.
+// completion. Once the upload is published its chunks are compared with its object, and the same
+// bytes are held still. Besides that method's errors: what Directory.Lookup returns, and ErrReplaced
+// where there is nothing to compare with any more.
 func (s *Service) PutChunk(ctx context.Context, name Name, in session.Incoming) (bool, error) {
 	id, err := s.resolve(ctx, name)
 	if err != nil {
 		return false, err
 	}
 	f, added, err := s.put(ctx, id, in)
+	if ended, ok := errors.AsType[*session.EndedError](err); ok && ended.Meta.State == session.Finished {
+		return false, s.compareWithObject(ctx, id, in, err)
+	}
 	if err != nil || !added {
 		return added, err
 	}
@@ -53,6 +59,31 @@ func (s *Service) put(ctx context.Context, id session.ID, in session.Incoming) (
 	}()
 	added, err = s.core.PutChunk(ctx, id, in)
 	return f, added, err
+}
+
+// compareWithObject compares a chunk of an upload with the object that it published; ended is the
+// error where it published none.
+func (s *Service) compareWithObject(ctx context.Context, id session.ID, in session.Incoming, ended error) error {
+	st, err := s.statusByID(id)
+	if err != nil {
+		return err
+	}
+	if st.Result == nil || st.Result.Reason != Published {
+		return ended
+	}
+	offset, _, err := st.Meta.Spec.Extent(in.Index) // the length was checked
+	if err != nil {
+		return err
+	}
+	object, err := s.openPublished(ctx, st)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = object.Close() }() // it is only read
+	if _, err := object.Seek(offset, io.SeekStart); err != nil {
+		return err
+	}
+	return s.core.Compare(ctx, in, object)
 }
 
 // Status returns what is known of an upload now, without waiting for a writer.
