@@ -18,6 +18,18 @@ type call struct {
 	verb        auth.Verb
 	subresource auth.Subresource
 	serve       endpoint
+	check       check
+}
+
+// check says what is wrong with a request of its own, before anybody looks whether there is such a session,
+// and returns the request with what it has read of it. A nil one finds nothing.
+type check func(w http.ResponseWriter, r *http.Request, name upload.Name) (*http.Request, error)
+
+func (c check) of(w http.ResponseWriter, r *http.Request, name upload.Name) (*http.Request, error) {
+	if c == nil {
+		return r, nil
+	}
+	return c(w, r, name)
 }
 
 // callerKey is under which a request's context has its auth.Caller.

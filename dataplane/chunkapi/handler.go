@@ -157,18 +157,20 @@ func New(c Config) http.Handler {
 		a.entrance = openEntrance{}
 	}
 	if a.creator != nil {
-		a.route(collectionPath, namespaceOf, map[string]call{http.MethodPost: {auth.Create, auth.Whole, a.create}})
+		a.route(collectionPath, namespaceOf, map[string]call{http.MethodPost: {auth.Create, auth.Whole, a.create, nil}})
 	}
 	// ServeMux lets HEAD in wherever GET is.
 	a.route(basePath, nameOf, map[string]call{
-		http.MethodGet:    {auth.Get, auth.Content, a.getStatus},
-		http.MethodDelete: {auth.Delete, auth.Content, a.abort},
+		http.MethodGet:    {auth.Get, auth.Content, a.getStatus, nil},
+		http.MethodDelete: {auth.Delete, auth.Content, a.abort, nil},
 	})
-	a.route(basePath+"/chunks/{index}", nameOf, map[string]call{http.MethodPut: {auth.Update, auth.Content, a.putChunk}})
-	a.route(basePath+"/complete", nameOf, map[string]call{http.MethodPost: {auth.Update, auth.Content, a.complete}})
-	a.route(basePath+"/content", nameOf, map[string]call{http.MethodGet: {auth.Get, auth.Content, a.getContent}})
+	a.route(basePath+"/chunks/{index}", nameOf, map[string]call{http.MethodPut: {auth.Update, auth.Content, a.putChunk, nil}})
+	a.route(basePath+"/complete", nameOf, map[string]call{http.MethodPost: {auth.Update, auth.Content, a.complete, nil}})
+	a.route(basePath+"/content", nameOf, map[string]call{http.MethodGet: {auth.Get, auth.Content, a.getContent, nil}})
 	if a.tickets != nil {
-		a.route(basePath+"/tickets", nameOf, map[string]call{http.MethodPost: {auth.Create, auth.Tickets, a.makeTicket}})
+		a.route(basePath+"/tickets", nameOf, map[string]call{
+			http.MethodPost: {auth.Create, auth.Tickets, a.makeTicket, a.checkTicketRequest},
+		})
 	}
 	a.mux.HandleFunc("/", a.unknownPath)
 	return a
@@ -187,7 +189,7 @@ func (a *api) route(pattern string, named func(*http.Request) (upload.Name, erro
 				if r.Method == http.MethodPost && r.Body != http.NoBody && a.forwarder != nil {
 					r.Body = &seenBody{ReadCloser: r.Body}
 				}
-				err = a.admit(w, r, name, c.serve)
+				err = a.admit(w, r, name, c)
 			}
 			if errors.Is(err, upload.ErrElsewhere) {
 				if err = a.forward(w, r, name, err); err == nil {

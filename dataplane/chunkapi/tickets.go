@@ -1,6 +1,7 @@
 package chunkapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -54,20 +55,30 @@ type NewTicket struct {
 	Link string `json:"link,omitempty"`
 }
 
+// ticketRequestKey is under which a request's context has the TicketRequest that was read from it.
+type ticketRequestKey struct{}
+
+// checkTicketRequest reads what is asked for, and checks that the caller may do that themselves. Whoever may
+// not does not learn whether there is such a session.
+func (a *api) checkTicketRequest(w http.ResponseWriter, r *http.Request, name upload.Name) (*http.Request, error) {
+	want, err := readTicketRequest(w, r)
+	if err != nil {
+		return r, err
+	}
+	asked := want.Verbs
+	if asked == nil {
+		asked = []auth.Verb{auth.Get} // every default has it
+	}
+	return r.WithContext(context.WithValue(r.Context(), ticketRequestKey{}, want)), a.mayDelegate(r, name, asked)
+}
+
 // makeTicket makes a ticket for somebody who may do themselves what it lets
 // others do.
 func (a *api) makeTicket(w http.ResponseWriter, r *http.Request, name upload.Name) error {
-	want, err := readTicketRequest(w, r)
-	if err != nil {
-		return err
-	}
-	// Before anybody looks whether there is a session. Every default has get.
+	want, _ := r.Context().Value(ticketRequestKey{}).(TicketRequest)
 	asked := want.Verbs
 	if asked == nil {
 		asked = []auth.Verb{auth.Get}
-	}
-	if err := a.mayDelegate(r, name, asked); err != nil {
-		return err
 	}
 	st, err := a.uploads.Status(r.Context(), name)
 	if err != nil {
@@ -184,19 +195,25 @@ func (a *api) link(text string, name upload.Name) string {
 
 // admit serves a call that the caller may make. One who came with a ticket has to do
 // with the session that it was made for, and with no namesake of that.
-func (a *api) admit(w http.ResponseWriter, r *http.Request, name upload.Name, serve endpoint) error {
+func (a *api) admit(w http.ResponseWriter, r *http.Request, name upload.Name, c call) error {
 	t := callerOf(r).Ticket
 	if t == nil {
-		r, err := a.letIn(r, name)
+		r, err := c.check.of(w, r, name)
+		if err == nil {
+			r, err = a.letIn(r, name)
+		}
 		if err != nil {
 			return err
 		}
-		return serve(w, r, name)
+		return c.serve(w, r, name)
 	}
 	r = r.WithContext(upload.Only(r.Context(), t.Session))
 	err := a.checkTicket(r, name, t)
 	if err == nil {
-		err = serve(w, r, name)
+		r, err = c.check.of(w, r, name)
+	}
+	if err == nil {
+		err = c.serve(w, r, name)
 	}
 	for _, gone := range []error{upload.ErrUnknown, session.ErrNotFound, upload.ErrNotReady} { // what has a ticket was admitted
 		if errors.Is(err, gone) {
