@@ -107,7 +107,7 @@ func TestChartValues(t *testing.T) {
 		"pull policy":     {string(container.ImagePullPolicy), "Always"},
 		"pull secret":     {pod.Spec.ImagePullSecrets[0].Name, "mirror"},
 		"requests":        {container.Resources.Requests.Cpu().String(), "50m"},
-		"other requests":  {container.Resources.Requests.Memory().String(), "64Mi"},
+		"other requests":  {container.Resources.Requests.Memory().String(), "128Mi"},
 		"limits":          {container.Resources.Limits.Memory().String(), "1Gi"},
 		"node selector":   {pod.Spec.NodeSelector["kubernetes.io/arch"], "amd64"},
 		"tolerations":     {string(pod.Spec.Tolerations[0].Operator), "Exists"},

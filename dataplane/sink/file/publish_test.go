@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,7 +190,10 @@ func TestParentsThatVanish(t *testing.T) {
 			must(t, os.Remove(filepath.Join(dir, "a", "b", "name")))
 			continue
 		}
-		wants(t, err, session.ErrUnusableName)
+		// The name is fine: whoever publishes tries again, and nothing has ended.
+		if errors.Is(err, session.ErrUnusableName) || !strings.Contains(err.Error(), "vanish") {
+			t.Fatal(err)
+		}
 	}
 	close(stop)
 	<-stopped

@@ -77,7 +77,7 @@ func TestAnEndThatWasToldStays(t *testing.T) {
 	ctx := t.Context()
 	s := b.begin(false)
 	b.load.Send(ctx, s, 0, 0, true)
-	b.disk.Inject(powerfs.Fault{Op: powerfs.Write, Path: ".slipway/*.replica/*/record", Delay: time.Minute})
+	slow := b.disk.Inject(powerfs.Fault{Op: powerfs.Write, Path: ".slipway/*.replica/*/record", Delay: time.Minute})
 	var aborting sync.WaitGroup
 	aborting.Go(func() { b.dataplane.Do(ctx, s, rig.Request{Method: http.MethodDelete}) })
 	told := false
@@ -85,6 +85,7 @@ func TestAnEndThatWasToldStays(t *testing.T) {
 		reply := b.dataplane.Do(ctx, s, rig.Request{Method: http.MethodGet})
 		told = bytes.Contains(reply.Body, []byte(`"Aborted"`))
 	}
+	slow.Remove() // the next process writes again what it reads
 	b.cut()
 	aborting.Wait()
 	reply := b.dataplane.Do(ctx, s, rig.Request{Method: http.MethodGet})
