@@ -9,10 +9,9 @@ import (
 	"slices"
 	"time"
 
-	"sigs.k8s.io/json"
-
 	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/dataplane/session"
+	"github.com/slipway-dev/slipway/dataplane/strictjson"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -151,8 +150,7 @@ func readTicketRequest(w http.ResponseWriter, r *http.Request) (TicketRequest, e
 	if err != nil || len(body) == 0 {
 		return want, err
 	}
-	strict, err := json.UnmarshalStrict(body, &want)
-	if err = errors.Join(append(strict, err)...); err != nil {
+	if _, err := strictjson.Unmarshal(body, &want); err != nil {
 		return want, refuse(CodeInvalidTicketRequest, "%s", err)
 	}
 	for i, v := range want.Verbs {

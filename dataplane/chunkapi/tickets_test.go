@@ -411,7 +411,7 @@ func TestATicketEndsByTheDeadline(t *testing.T) {
 	if got := w.ask("a", "").ticket(t).ExpirationTime; !got.Equal(deadline.UTC().Truncate(time.Second)) {
 		t.Errorf("it ends at %s, the session by %s", got, deadline)
 	}
-	short := w.ask("a", `{"expirationSeconds":60}`).ticket(t)
+	short := w.ask("a", `{"expirationSeconds":6e1}`).ticket(t)
 	if left := time.Until(short.ExpirationTime); left > time.Minute {
 		t.Errorf("it is good for %s", left)
 	}

@@ -6,14 +6,11 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
-
-	kjson "sigs.k8s.io/json"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/strictjson"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -69,22 +66,9 @@ type decodedSpec struct {
 // twice, is an error rather than something the client only thinks it asked for.
 func decodeSpec(body []byte) (decodedSpec, error) {
 	var d decodedSpec
-	if !utf8.Valid(body) { // every decoder here would put other text in its place
-		return d, fmt.Errorf("%w: it is not valid UTF-8, as JSON must be", upload.ErrMalformedSpec)
-	}
-	strict, err := kjson.UnmarshalStrict(body, &d.typed)
-	if err == nil {
-		err = errors.Join(strict...)
-	}
-	if err == nil {
-		err = kjson.UnmarshalCaseSensitivePreserveInts(body, &d.sent)
-	}
-	if err != nil {
-		// One line, of which the first error is the one that helps.
-		return decodedSpec{}, fmt.Errorf("%w: %s", upload.ErrMalformedSpec, strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
-	if d.sent == nil {
-		return decodedSpec{}, fmt.Errorf("%w: it is null", upload.ErrMalformedSpec)
+	var err error
+	if d.sent, err = strictjson.Unmarshal(body, &d.typed); err != nil {
+		return decodedSpec{}, fmt.Errorf("%w: %w", upload.ErrMalformedSpec, err)
 	}
 	return d, nil
 }

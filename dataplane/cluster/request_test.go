@@ -60,6 +60,7 @@ func TestWhatIsTheSameSpec(t *testing.T) {
 	for _, same := range []string{
 		` { "attributes":{"y":"2","x":"1"},"sizeBytes":10,"key":"\u0061" } `,
 		`{"key": "a", "sizeBytes": 10, "attributes": {"x": "1", "y": "2"}, "owner": "alice"}`,
+		`{"key": "a", "sizeBytes": 1.0e1, "attributes": {"x": "1", "y": "2"}}`,
 		`{"key": "a", "sizeBytes": 10, "attributes": {"x": "1", "y": "2"}, "storeRef": {"name": "models"}}`,
 	} {
 		if again := of("alice", "1", same); again.fingerprint != first.fingerprint || again.name != first.name {
@@ -117,6 +118,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %v", spec, err, want)
 		} else if strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: the error has several lines: %v", spec, err)
+		} else if strings.Contains(err.Error(), "unmarshal") {
+			t.Errorf("%s: the error is in words of Go: %v", spec, err)
 		}
 	}
 	_, err := here.requestOf(upload.CreateRequest{Namespace: "other", Owner: "alice", Spec: []byte(`{}`)})

@@ -73,11 +73,15 @@ var house = []room{
 	{path: "dataplane/upload", rooms: []string{"dataplane/session"}, libraries: []string{"lukechampine.com/blake3"}},
 	{path: "dataplane/metrics", rooms: []string{"dataplane/session"}, libraries: []string{"github.com/prometheus/client_golang"}},
 	{
-		path: "dataplane/chunkapi", rooms: []string{"dataplane/auth", "dataplane/metrics", "dataplane/upload", "dataplane/session"},
-		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors", "sigs.k8s.io/json"},
+		path: "dataplane/chunkapi",
+		rooms: []string{
+			"dataplane/auth", "dataplane/metrics", "dataplane/upload", "dataplane/session", "dataplane/strictjson",
+		},
+		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors"},
 	},
 	{path: "dataplane/forward", rooms: []string{"dataplane/upload"}},
 	{path: "dataplane/door"},
+	{path: "dataplane/strictjson", libraries: []string{"sigs.k8s.io/json"}},
 	{path: "dataplane/trace", rooms: []string{"dataplane/session"}, libraries: openTelemetry},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
@@ -89,8 +93,11 @@ var house = []room{
 		libraries: []string{"github.com/go-jose/go-jose/v4", "sigs.k8s.io/json"},
 	},
 	{
-		path: "dataplane/cluster", rooms: []string{"dataplane/metrics", "dataplane/upload", "dataplane/session", "api/..."},
-		libraries: slices.Concat(kubernetes, []string{"sigs.k8s.io/json"}),
+		path: "dataplane/cluster",
+		rooms: []string{
+			"dataplane/metrics", "dataplane/upload", "dataplane/session", "dataplane/strictjson", "api/...",
+		},
+		libraries: kubernetes,
 	},
 
 	// The Go client: nothing but the standard library.
