@@ -3,7 +3,6 @@ package session
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -12,7 +11,7 @@ import (
 // compare receives a chunk that is held already and says whether it is the same.
 func (s *Service) compare(ctx context.Context, l *live, w *writer, in Incoming, offset int64) error {
 	staged, slot, err := s.openHeld(ctx, l, in.Index)
-	if h := l.head.Load(); errors.Is(err, ErrNotFound) && h.state == Finished {
+	if h := l.head.Load(); err != nil && h.state == Finished {
 		return &EndedError{Meta: l.metaOf(h)} // a moment ago, and it was freed
 	}
 	if err != nil {

@@ -20,7 +20,7 @@ func (s *Service) VerifyComplete(id ID) error {
 }
 
 func (l *live) verifyComplete() error {
-	ranges, missing := l.ledger.Missing(MaxReportedRanges)
+	ranges, missing := l.missing(MaxReportedRanges)
 	if missing > 0 {
 		return &IncompleteError{Missing: ranges, Chunks: missing}
 	}
@@ -66,7 +66,7 @@ func (s *Service) Unseal(id ID) error {
 }
 
 // Finish ends a session that the caller sealed as Finished, Failed or Aborted
-// and frees its bytes. On nil the end is durable. On an error of the sink the
+// and frees its bytes and its ledger. On nil the end is durable. On an error of the sink the
 // session has ended all the same but is not settled: see Settle. The Meta is
 // how the session ended, with such an error too; it is zero where this call did
 // not end it. ErrInvalid where the session is not sealed.

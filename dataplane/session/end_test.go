@@ -115,6 +115,37 @@ func TestSessionsEndOnce(t *testing.T) {
 	}
 }
 
+// What was held when a session ended is told after a restart too, though its ledger is gone.
+func TestEndedSessionsTellWhatTheyHeld(t *testing.T) {
+	r := newRig(t)
+	r.begin("a", session.Spec{Size: 45, ChunkSize: 10})
+	r.clock.Advance(time.Second)
+	r.mustPut("a", 1, content(1, 10))
+	r.mustPut("a", 4, content(4, 5))
+	active := r.clock.Now()
+	r.clock.Advance(time.Minute)
+	r.begin("empty", session.Spec{Size: 45, ChunkSize: 10})
+	for _, id := range []session.ID{"a", "empty"} {
+		if err := r.Abort(r.ctx, id, session.Aborted, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		m := r.get("a")
+		if m.HeldChunks != 2 || m.HeldBytes != 15 || !m.LastActivity.Equal(active) || !m.Settled {
+			t.Errorf("it held %d chunks of %d bytes, the last at %s, settled %v", m.HeldChunks, m.HeldBytes, m.LastActivity, m.Settled)
+		}
+		ranges, missing, err := r.Missing("a", 10)
+		if err != nil || len(ranges) > 0 || missing != 3 {
+			t.Errorf("it misses %v, %d in all, %v", ranges, missing, err)
+		}
+		if m := r.get("empty"); m.HeldChunks != 0 || !m.LastActivity.IsZero() || !m.Settled {
+			t.Errorf("the one without a chunk: %+v", m)
+		}
+		r.crash()
+	}
+}
+
 func TestSealTakesWhatIsCompleteAndOpen(t *testing.T) {
 	r := newRig(t)
 	r.begin("a", session.Spec{Size: 30, ChunkSize: 10, IdleTimeout: time.Hour, Deadline: r.clock.Now().Add(24 * time.Hour)})

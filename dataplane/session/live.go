@@ -17,6 +17,9 @@ type live struct {
 	writing atomic.Int64 // len(writers)
 	heard   atomic.Int64 // when a byte last arrived, counted or not, Unix nanoseconds
 	head    atomic.Pointer[head]
+	// before is what was held when the session ended, of one that had ended when it was recovered:
+	// which chunks these were is not kept. Nil of every other.
+	before *progress
 
 	mu      sync.Mutex
 	writers map[int]*writer // by chunk index
@@ -24,6 +27,12 @@ type live struct {
 	saving   sync.Mutex // held while the record is stored
 	saved    Record     // what is stored; zero where a failure left that open
 	settling sync.Mutex // held while an ended session is settled
+}
+
+// progress is how much of a session is held.
+type progress struct {
+	chunks int
+	bytes  int64
 }
 
 // head is what changes as a whole. It is replaced, never written to.
@@ -60,6 +69,10 @@ func recoverLive(r Recovered, now time.Time) *live {
 		ended: r.Ended, outcome: r.Outcome, recorded: r.State.Ended(), settled: r.State.Ended() && !r.HasBytes,
 	})
 	l.saved = r.Record
+	if r.State.Ended() && r.HeldChunks > 0 {
+		l.before = &progress{r.HeldChunks, r.HeldBytes}
+		l.active.Store(r.LastActivity.UnixNano())
+	}
 	return l
 }
 
@@ -83,12 +96,30 @@ func (l *live) change(f func(*head) error) error {
 	return nil
 }
 
+// held is how much of the session is held.
+func (l *live) held() progress {
+	if l.before != nil {
+		return *l.before
+	}
+	return progress{l.ledger.Held(), l.bytes.Load()}
+}
+
+// missing returns the first ranges of chunks that are to be sent, at most limit of them, and how many chunks
+// the session lacks in all. To one that has ended nothing is to be sent.
+func (l *live) missing(limit int) ([]Range, int) {
+	if l.head.Load().state.Ended() {
+		return nil, l.ledger.Chunks() - l.held().chunks
+	}
+	return l.ledger.Missing(limit)
+}
+
 func (l *live) meta() Meta { return l.metaOf(l.head.Load()) }
 
 func (l *live) metaOf(h *head) Meta {
+	held := l.held()
 	m := Meta{
 		ID: l.id, Spec: h.spec, State: h.state, Paused: h.paused,
-		HeldChunks: l.ledger.Held(), HeldBytes: l.bytes.Load(), InFlight: int(l.writing.Load()),
+		HeldChunks: held.chunks, HeldBytes: held.bytes, InFlight: int(l.writing.Load()),
 		Created: l.created, Ended: h.ended, Recorded: h.recorded, Settled: h.settled, Outcome: h.outcome,
 	}
 	if active := l.active.Load(); active != 0 {
@@ -102,6 +133,10 @@ func (l *live) record() Record {
 	r := Record{ID: l.id, Spec: h.spec, State: h.state, Created: l.created, Ended: h.ended, Outcome: h.outcome}
 	if r.State == Sealed {
 		r.State = Open // see Sealed
+	}
+	if active := l.active.Load(); r.State.Ended() && active != 0 {
+		held := l.held()
+		r.HeldChunks, r.HeldBytes, r.LastActivity = held.chunks, held.bytes, time.Unix(0, active).UTC()
 	}
 	return r
 }

@@ -232,7 +232,8 @@ type Chunk struct {
 	Offset, Length int64
 }
 
-// Chunks yields the chunks that a session holds, in order. ErrNotFound.
+// Chunks yields the chunks that a session holds, in order; of one that has ended
+// those that this process knows of, if any. ErrNotFound.
 func (s *Service) Chunks(id ID) (iter.Seq[Chunk], error) {
 	l, err := s.find(id)
 	if err != nil {
@@ -261,13 +262,14 @@ func (s *Service) Holds(id ID) (func(index int) bool, error) {
 }
 
 // Missing returns the first ranges of chunks that a session lacks, at most
-// limit of them, and how many chunks it lacks in all. ErrNotFound.
+// limit of them, and how many chunks it lacks in all. Of one that has ended there
+// are no ranges: nothing is to be sent. ErrNotFound.
 func (s *Service) Missing(id ID, limit int) ([]Range, int, error) {
 	l, err := s.find(id)
 	if err != nil {
 		return nil, 0, err
 	}
-	ranges, missing := l.ledger.Missing(limit)
+	ranges, missing := l.missing(limit)
 	return ranges, missing, nil
 }
 

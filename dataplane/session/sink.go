@@ -28,16 +28,17 @@ type ByteSink interface {
 	// there or its bytes were freed.
 	Open(ctx context.Context, id ID) (Staged, error)
 
-	// Slot reads the ledger's slot of a chunk; false where it is absent or torn. It works as
-	// long as the session is not removed. ErrNotFound where the session is not there.
+	// Slot reads the ledger's slot of a chunk; false where it is absent or torn, or was freed.
+	// ErrNotFound where the session is not there.
 	Slot(ctx context.Context, id ID, index int) (Slot, bool, error)
 
 	// SaveRecord replaces the record of a session atomically; durable on return. ErrNotFound
 	// where the session is not there.
 	SaveRecord(ctx context.Context, r Record) error
 
-	// Free frees the bytes of a session; its ledger and its record stay. Freeing what is freed
-	// is no error. A loss of power may bring the bytes back, as Recover then tells: free them again.
+	// Free frees the bytes of a session and its ledger; only its record stays, which is a few KiB
+	// long. Freeing what is freed is no error. A loss of power may bring them back, as Recover then
+	// tells of a session that has ended: free them again.
 	Free(ctx context.Context, id ID) error
 
 	// Remove removes all of a session. What is published stays. Removing what is not there is
@@ -76,14 +77,19 @@ type Record struct {
 	Created time.Time `json:"created"`
 	Ended   time.Time `json:"ended,omitzero"`
 	Outcome []byte    `json:"outcome,omitempty"`
+	// HeldChunks, HeldBytes and LastActivity are those of Meta, of a session that has ended: its
+	// ledger is freed. Earlier versions kept the ledger and did not store them.
+	HeldChunks   int       `json:"heldChunks,omitempty"`
+	HeldBytes    int64     `json:"heldBytes,omitempty"`
+	LastActivity time.Time `json:"lastActivity,omitzero"`
 }
 
 // Recovered is one session as Recover finds it.
 type Recovered struct {
 	Record
-	// Held tells for each chunk whether its slot is whole.
+	// Held tells for each chunk whether its slot is whole; of none once it was freed.
 	Held []bool
-	// HasBytes is false once the bytes were freed.
+	// HasBytes is false once the bytes were freed, and with them the ledger.
 	HasBytes bool
 	// LastCommit is about when the last chunk was committed; zero where none was.
 	LastCommit time.Time

@@ -54,7 +54,7 @@ func TestManyAtOnce(t *testing.T) {
 		t.Fatalf("recovered %d, failed %v", len(found), failed)
 	}
 	for id, r := range found {
-		if r.State != session.Finished || r.HasBytes || len(r.Held) != chunks || !r.Held[0] || !r.Held[chunks-1] {
+		if r.State != session.Finished || r.HasBytes || len(r.Held) != chunks {
 			t.Errorf("session %s: %+v", id, r)
 		}
 	}

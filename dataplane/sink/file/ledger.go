@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
@@ -39,6 +43,7 @@ type ledger struct {
 	id       session.ID
 	file     *os.File
 	slots    int
+	room     bool // it seems to take some; not every filesystem tells
 	modified time.Time
 }
 
@@ -51,7 +56,8 @@ func openLedger(dir *os.Root, id session.ID, flag int) (*ledger, error) {
 		release(f)
 		return nil, fmt.Errorf("no ledger is %d bytes long", size)
 	}
-	return &ledger{id: id, file: f, slots: int(info.Size() / session.SlotSize), modified: info.ModTime()}, nil
+	room := info.Sys().(*syscall.Stat_t).Blocks > 0 //nolint:errcheck // Linux only
+	return &ledger{id: id, file: f, slots: int(info.Size() / session.SlotSize), room: room, modified: info.ModTime()}, nil
 }
 
 // has returns nil when the ledger has the slot, so that no write makes it longer.
@@ -81,6 +87,39 @@ func (l *ledger) all() (b []byte, at int64, err error) {
 		return nil, 0, err
 	}
 	return b, 0, nil
+}
+
+// written reads what of the ledger is to be written again: nothing where it was freed, or it would take room anew.
+func (l *ledger) written() (b []byte, at int64, err error) {
+	b, at, err = l.all()
+	if !l.room && !slices.ContainsFunc(b, func(of byte) bool { return of != 0 }) {
+		return nil, at, err
+	}
+	return b, at, err
+}
+
+// largestBlock is no smaller than the unit in which a filesystem gives room out, in bytes.
+const largestBlock = 1 << 20
+
+// free leaves a ledger of absent slots that takes no room. It keeps its length: the version before takes a
+// session whose ledger is shorter for a damaged one.
+func (l *ledger) free() error {
+	size := int64(l.slots) * session.SlotSize
+	if size == 0 {
+		return nil
+	}
+	// The last block is freed as well where the hole covers all of it.
+	hole := (size + largestBlock - 1) / largestBlock * largestBlock
+	err := onDescriptor(l.file, func(fd int) error {
+		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, hole)
+	})
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		err = l.file.Truncate(0)
+		if err == nil {
+			err = l.file.Truncate(size)
+		}
+	}
+	return err
 }
 
 // held tells for each slot of the ledger whether it is there.

@@ -104,11 +104,14 @@ func (s *Sink) recoverSession(id session.ID) (session.Recovered, error) {
 	if r.HasBytes, err = hasData(dir, r.Spec.Size); err != nil {
 		return unknown, err
 	}
-	l, err := openLedger(dir, id, os.O_RDONLY)
+	l, err := openLedger(dir, id, os.O_RDWR)
 	if err != nil {
 		return unknown, err
 	}
 	defer release(l.file)
+	if r.State.Ended() && l.slots == 0 {
+		l.slots = r.Spec.Chunks() // cut short while it was freed
+	}
 	if l.slots != r.Spec.Chunks() {
 		return unknown, fmt.Errorf("the ledger has %d slots and the session %d chunks", l.slots, r.Spec.Chunks())
 	}
@@ -117,6 +120,14 @@ func (s *Sink) recoverSession(id session.ID) (session.Recovered, error) {
 		return unknown, err
 	}
 	r.Held = held
+	switch freed := r.State.Ended() && !r.HasBytes; {
+	case freed && some:
+		r.HasBytes = true // the version before kept the ledger, or the loss of power brought it back
+	case freed && l.room:
+		if err := l.free(); err != nil { // nobody misses what it says
+			return unknown, err
+		}
+	}
 	if some {
 		r.LastCommit = l.modified
 	}

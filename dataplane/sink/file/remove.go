@@ -9,9 +9,9 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
-// Free removes the data of a session. Bytes that were published stay, under
-// their public name. That the data is gone is not made durable: a loss of power
-// may bring it back, and then it is freed again. ErrNotFound where the session is not there.
+// Free removes the data of a session and gives back the room of its ledger. Bytes
+// that were published stay, under their public name. That they are gone is not made durable: a loss
+// of power may bring them back, and then they are freed again. ErrNotFound where the session is not there.
 func (s *Sink) Free(ctx context.Context, id session.ID) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -25,8 +25,13 @@ func (s *Sink) free(id session.ID) error {
 		return err
 	}
 	defer done()
-	// The link first: a session whose data is gone looks freed, and nobody would look for it.
-	err = errors.Join(removeFile(dir, objectName), removeFile(dir, dataName))
+	l, err := openLedger(dir, id, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer release(l.file)
+	// The data last: a session whose data is gone looks freed, and nobody would look for the rest.
+	err = errors.Join(removeFile(dir, objectName), l.free(), removeFile(dir, dataName))
 	s.handles.drop(id)
 	return err
 }

@@ -61,7 +61,7 @@ func (s *Sink) renewSession(id session.ID) error {
 	ledger, err := openLedger(dir, id, os.O_RDWR)
 	if err == nil {
 		defer release(ledger.file)
-		if err := rewrite(ledger.file, ledger.all); err != nil {
+		if err := rewrite(ledger.file, ledger.written); err != nil {
 			return err
 		}
 	}
@@ -102,7 +102,7 @@ func rewrite(f *os.File, read func() (b []byte, at int64, err error)) error {
 		return nil //nolint:nilerr // whoever recovers the session tells why it can't be read
 	}
 	b, at, err := read()
-	if err != nil {
+	if err != nil || len(b) == 0 {
 		return nil //nolint:nilerr // the same
 	}
 	if _, err := f.WriteAt(b, at); err != nil {

@@ -327,18 +327,22 @@ func (l *life) check(sink session.ByteSink, r session.Recovered) error {
 	err := errors.Join(
 		settle("create", true),
 		settle("save", r.State == session.Finished && bytes.Equal(r.Outcome, []byte(id))),
-		settle("free", !r.HasBytes),
 	)
+	// It frees one thing after the other: where it was cut short some may be there, until it is freed again.
+	free := l.steps["free"]
+	if !free.allows(!r.HasBytes) {
+		err = errors.Join(err, fmt.Errorf("it has bytes: %t, but %v", r.HasBytes, l.steps))
+	}
 	if len(r.Held) != spec.Chunks() || r.Spec.Size != spec.Size {
 		return errors.Join(err, fmt.Errorf("it has size %d and %d chunks", r.Spec.Size, len(r.Held)))
+	}
+	if free != never {
+		return err
 	}
 	for index, held := range r.Held {
 		if !l.chunks[fmt.Sprint(index)].allows(held) {
 			err = errors.Join(err, fmt.Errorf("chunk %d is held: %t, but %v", index, held, l.chunks))
 		}
-	}
-	if !r.HasBytes {
-		return err
 	}
 	staged, openErr := sink.Open(background, id)
 	if openErr != nil {

@@ -86,7 +86,7 @@ func (l *Load) mayBeReplaced(s *Session) bool {
 	return slices.ContainsFunc(l.Oracle.sessionsOf(s.Key), func(other *Session) bool { return other != s && other.Replace })
 }
 
-// kept is what an ended session keeps: its record and its ledger.
+// kept is what an ended session keeps: its record, and a ledger that takes no room.
 var kept = []string{"ledger", "record"}
 
 // staged is what the volume holds of a session besides what is kept after its end.
