@@ -82,6 +82,8 @@ type entry struct {
 
 	// What its status says that it waits for.
 	reason, message string
+	// named is when a look named it last, zero once that has had an outcome.
+	named time.Time
 }
 
 // holding is what a session holds; no replica, nothing.
@@ -159,6 +161,9 @@ func (l *Ledger) Observe(s *v1alpha1.UploadSession) bool {
 		b.sessions[s.Name] = e
 	} else {
 		before = *e
+	}
+	if version > e.version {
+		e.named = time.Time{}
 	}
 	e.version, e.asks, e.reclaims, e.holding = version, Asks(s), Reclaims(s), holding{}
 	if Holds(s) {

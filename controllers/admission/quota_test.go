@@ -92,6 +92,7 @@ func (d *desk) next() []string {
 	return slices.DeleteFunc(names, func(name string) bool {
 		granted, _ := d.Ask(d.sessions[name], noon)
 		d.Settle(d.sessions[name], Settled{})
+		d.find(d.sessions[name]).named = time.Time{} // as if nobody had looked
 		return granted.Replica == ""
 	})
 }

@@ -200,6 +200,9 @@ func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadS
 	earlier := e.assumed
 	b.assume(e, nil) // while it is asked about
 	if refusal := b.refuses(e, now); refusal != nil {
+		if e.shows(refusal) { // so nothing is written
+			e.named = time.Time{}
+		}
 		b.assume(e, earlier)
 		// A write whose outcome is not known may be there all the same. Any other write settles it.
 		if earlier != nil && !refusal.Final {
@@ -290,23 +293,52 @@ func (b *book) leastBusy(store *v1alpha1.UploadStore) v1alpha1.UploadStoreReplic
 	return best
 }
 
+const (
+	// underWay is for how long a session that a look has named counts among those that it may name.
+	underWay = time.Second
+	// overdue is when a session that a look has named, and that nothing came of, is named again. Until then it is
+	// passed over: whoever named it tries it again, and others come meanwhile.
+	overdue = 15 * time.Second
+)
+
 // Look lists the sessions of a namespace to be looked at again: those that may
 // start or must end, and those whose status tells of something else than what
 // they wait for now. Of each kind there are at most as many as given, of those
-// that stand behind others at most so many more; more tells that there are more of these.
+// that stand behind others at most so many more, with those named in the second before;
+// more tells that there may be more of these then.
 func (l *Ledger) Look(namespace string, now time.Time, most, behind int) (names []string, more bool) {
 	b := l.books[namespace]
 	if b == nil {
 		return nil, false
 	}
+	// name names a session, unless it was named a moment ago, and takes it off what may be named.
+	name := func(e *entry, left *int) {
+		since := now.Sub(e.named)
+		switch {
+		case since >= underWay && since < overdue:
+			more = true
+			return
+		case since >= 0 && since < underWay:
+			more = true
+		default:
+			e.named = now
+			names = append(names, e.name)
+		}
+		*left--
+	}
 	r := newRound(b, now)
-	for len(names) < most {
+	for {
 		e, v := r.step(nil)
 		if e == nil {
 			break
 		}
-		if v.refusal == nil || v.refusal.Final || !e.shows(v.refusal) {
-			names = append(names, e.name)
+		if v.refusal != nil && !v.refusal.Final && e.shows(v.refusal) {
+			continue
+		}
+		name(e, &most)
+		if most <= 0 {
+			more = true
+			break
 		}
 	}
 	for of, first := range r.stuck {
@@ -315,14 +347,13 @@ func (l *Ledger) Look(namespace string, now time.Time, most, behind int) (names 
 			if e.reason == "" || e.shows(cmp.Or(r.apart(e, first), first.refusal)) {
 				continue
 			}
-			behind--
-			if behind < 0 {
+			if behind <= 0 {
 				return names, true
 			}
-			names = append(names, e.name)
+			name(e, &behind)
 		}
 	}
-	return names, false
+	return names, more
 }
 
 // shows reports whether the status of a session tells of a refusal already.
