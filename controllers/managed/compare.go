@@ -37,6 +37,36 @@ func Same(desired, observed client.Object) bool {
 	return holds(have, want) && holdsAll(observed.GetLabels(), desired.GetLabels()) && holdsAll(observed.GetAnnotations(), desired.GetAnnotations())
 }
 
+// Outcome tells apart what came of asking for an object: what was asked for, and what there is of it, but for its status.
+// Where Same does not hold because others change what is written, such as a mutating webhook, asking for it again helps
+// only when the outcome is another than that of the last time.
+func Outcome(desired, observed client.Object) string {
+	have := content(observed)
+	for _, other := range []string{"apiVersion", "kind", "metadata", "status"} {
+		delete(have, other)
+	}
+	encoded, err := json.Marshal([]any{
+		desired.GetAnnotations()[v1alpha1.AppliedAnnotation], observed.GetUID(), have,
+		among(observed.GetLabels(), desired.GetLabels()), among(observed.GetAnnotations(), desired.GetAnnotations()),
+	})
+	if err != nil {
+		panic(fmt.Sprintf("marshal %T: %v", observed, err))
+	}
+	sum := sha256.Sum256(encoded)
+	return hex.EncodeToString(sum[:16])
+}
+
+// among is what a map has under the keys of another.
+func among(have, keys map[string]string) map[string]string {
+	some := map[string]string{}
+	for k := range keys {
+		if v, ok := have[k]; ok {
+			some[k] = v
+		}
+	}
+	return some
+}
+
 // holds reports whether a value has all that is wanted of it. Lists are wanted as they are: one
 // more argument, or one more rule of who is let in, is not what was asked for.
 func holds(have, want any) bool {
@@ -81,10 +111,10 @@ func Owns(store *v1alpha1.UploadStore, observed client.Object) bool {
 }
 
 // Configuration returns an object for server-side apply, with nothing but what is asked for.
-func Configuration(o client.Object) runtime.ApplyConfiguration {
+func Configuration(o client.Object) *unstructured.Unstructured {
 	asked := content(o)
 	delete(asked, "status") // another subresource's
-	return client.ApplyConfigurationFromUnstructured(&unstructured.Unstructured{Object: asked})
+	return &unstructured.Unstructured{Object: asked}
 }
 
 // content is an object as JSON has it. Only a value that is no JSON fails, and

@@ -213,6 +213,39 @@ func TestSame(t *testing.T) {
 	}
 }
 
+// What came of an object is told by all that is asked for, and by nothing that others add to it or report of it.
+func TestOutcome(t *testing.T) {
+	changed := func(change func(*appsv1.StatefulSet)) *appsv1.StatefulSet {
+		set := find[*appsv1.StatefulSet](t, managedStore())
+		set.Spec.Template.Spec.Containers[0].Args = append(set.Spec.Template.Spec.Containers[0].Args, "--injected")
+		change(set)
+		return set
+	}
+	desired := find[*appsv1.StatefulSet](t, managedStore())
+	came := Outcome(desired, changed(func(*appsv1.StatefulSet) {}))
+	for _, test := range []struct {
+		name   string
+		change func(*appsv1.StatefulSet)
+		same   bool
+	}{
+		{"a status", func(s *appsv1.StatefulSet) { s.ResourceVersion, s.Status.Replicas = "7", 2 }, true},
+		{"an annotation of others", func(s *appsv1.StatefulSet) { s.Annotations["other"] = "x" }, true},
+		{"the type, as an answer of the API server has it", func(s *appsv1.StatefulSet) { s.TypeMeta = metav1.TypeMeta{} }, true},
+		{"another argument", func(s *appsv1.StatefulSet) { s.Spec.Template.Spec.Containers[0].Args[0] = "--x" }, false},
+		{"a label", func(s *appsv1.StatefulSet) { s.Labels[v1alpha1.StoreLabel] = "x" }, false},
+		{"another object of that name", func(s *appsv1.StatefulSet) { s.UID = "other" }, false},
+	} {
+		if got := Outcome(desired, changed(test.change)) == came; got != test.same {
+			t.Errorf("%s: the same outcome: %v", test.name, got)
+		}
+	}
+	if asked := find[*appsv1.StatefulSet](t, managedStore(func(s *v1alpha1.UploadStore) {
+		s.Spec.Dataplane.Pod.NodeSelector = map[string]v1alpha1.LabelValue{"a": "b"}
+	})); Outcome(asked, changed(func(*appsv1.StatefulSet) {})) == came {
+		t.Error("something else that is asked for has the same outcome")
+	}
+}
+
 func TestOwns(t *testing.T) {
 	store := managedStore()
 	another := managedStore(func(s *v1alpha1.UploadStore) { s.UID = "2" })

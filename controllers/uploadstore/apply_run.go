@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -42,7 +43,7 @@ func (r *Reconciler) applyRun(ctx context.Context, o *observation, p runPlan) (g
 		o.store.ResourceVersion = *desired.ResourceVersion
 	}
 	for _, desired := range p.apply {
-		err := r.applyObject(ctx, desired)
+		err := r.applyObject(ctx, o.store, desired)
 		switch {
 		case err == nil:
 		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
@@ -57,11 +58,22 @@ func (r *Reconciler) applyRun(ctx context.Context, o *observation, p runPlan) (g
 	return false, nil
 }
 
-func (r *Reconciler) applyObject(ctx context.Context, desired client.Object) error {
-	err := r.Direct.Apply(ctx, managed.Configuration(desired), client.FieldOwner(v1alpha1.OperatorFieldManager), client.ForceOwnership)
+// applyObject applies an object, and takes note of what came of that.
+func (r *Reconciler) applyObject(ctx context.Context, store *v1alpha1.UploadStore, desired client.Object) error {
+	kind := desired.GetObjectKind().GroupVersionKind()
+	applied := managed.Configuration(desired)
+	err := r.Direct.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner(v1alpha1.OperatorFieldManager), client.ForceOwnership)
 	if err != nil {
-		return fmt.Errorf("apply %s %s: %w", desired.GetObjectKind().GroupVersionKind().Kind, desired.GetName(), err)
+		return fmt.Errorf("apply %s %s: %w", kind.Kind, desired.GetName(), err)
 	}
+	came, err := newObject(r.Client.Scheme(), kind)
+	if err != nil {
+		return err
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(applied.Object, came); err != nil {
+		return fmt.Errorf("read %s %s as it was applied: %w", kind.Kind, desired.GetName(), err)
+	}
+	r.outcomes.set(client.ObjectKeyFromObject(store), keyOf(desired, kind), managed.Outcome(desired, came))
 	return nil
 }
 

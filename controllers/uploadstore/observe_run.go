@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,6 +34,8 @@ type run struct {
 	claim *corev1.PersistentVolumeClaim
 	// notes are what Kubernetes says of the objects that wait for something, by UID.
 	notes map[types.UID]note
+	// outcomes are what came of those that were applied last.
+	outcomes map[objectKey]string
 	// mayUpdate tells that it is the store's turn to follow an upgrade of the operator.
 	mayUpdate bool
 	// refusal is what the API server said of an object that it refused, known once that was tried.
@@ -50,7 +53,10 @@ type note struct{ reason, message string }
 
 // observeRun reads what a Managed store consists of.
 func (r *Reconciler) observeRun(ctx context.Context, o *observation) error {
-	o.run = &run{options: r.Dataplane, objects: map[objectKey]client.Object{}, notes: map[types.UID]note{}}
+	o.run = &run{
+		options: r.Dataplane, objects: map[objectKey]client.Object{}, notes: map[types.UID]note{},
+		outcomes: r.outcomes.of(client.ObjectKeyFromObject(o.store)),
+	}
 	if err := r.observeObjects(ctx, o); err != nil {
 		return err
 	}
@@ -81,13 +87,9 @@ func (r *Reconciler) observeRun(ctx context.Context, o *observation) error {
 func (r *Reconciler) observeObjects(ctx context.Context, o *observation) error {
 	for _, desired := range managed.Objects(o.store, 1, r.Dataplane) {
 		kind := desired.GetObjectKind().GroupVersionKind()
-		created, err := r.Client.Scheme().New(kind)
+		found, err := newObject(r.Client.Scheme(), kind)
 		if err != nil {
-			return fmt.Errorf("make a %s: %w", kind.Kind, err)
-		}
-		found, ok := created.(client.Object)
-		if !ok {
-			return fmt.Errorf("a %s is no object", kind.Kind)
+			return err
 		}
 		key := client.ObjectKeyFromObject(desired)
 		err = r.Client.Get(ctx, key, found)
@@ -106,6 +108,19 @@ func (r *Reconciler) observeObjects(ctx context.Context, o *observation) error {
 		}
 	}
 	return nil
+}
+
+// newObject returns an empty object of a kind.
+func newObject(scheme *runtime.Scheme, kind schema.GroupVersionKind) (client.Object, error) {
+	created, err := scheme.New(kind)
+	if err != nil {
+		return nil, fmt.Errorf("make a %s: %w", kind.Kind, err)
+	}
+	object, ok := created.(client.Object)
+	if !ok {
+		return nil, fmt.Errorf("a %s is no object", kind.Kind)
+	}
+	return object, nil
 }
 
 func (r *Reconciler) observePods(ctx context.Context, o *observation) error {

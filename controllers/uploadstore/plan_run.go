@@ -48,14 +48,15 @@ func planRun(o observation) runPlan {
 func amiss(o observation) []client.Object {
 	var list []client.Object
 	for _, desired := range managed.Objects(o.store, replicasToRun(o), o.run.options) {
-		observed := o.run.objects[keyOf(desired, desired.GetObjectKind().GroupVersionKind())]
+		key := keyOf(desired, desired.GetObjectKind().GroupVersionKind())
+		observed := o.run.objects[key]
 		if set, ok := desired.(*appsv1.StatefulSet); ok && waitsToUpdate(o) {
 			if kept := heldBack(o, set); kept != nil {
 				list = append(list, kept)
 			}
 			continue
 		}
-		if observed == nil || !managed.Same(desired, observed) {
+		if observed == nil || !managed.Same(desired, observed) && o.run.outcomes[key] != managed.Outcome(desired, observed) {
 			list = append(list, desired)
 		}
 	}

@@ -91,6 +91,25 @@ var _ = Describe("A managed store", func() {
 		Expect(w.set(ctx).Spec.Template.Annotations).To(HaveKey("kubectl.kubernetes.io/restartedAt"))
 	})
 
+	It("is applied once where others change whatever is written, and again where something else changes", func(ctx SpecContext) {
+		w.mutatesStatefulSets(ctx, "--injected")
+		w.createStore(ctx, inManaged)
+		w.stepStore(ctx)
+		Expect(w.set(ctx).Spec.Template.Spec.Containers[0].Args).To(ContainElement("--injected"))
+		w.stepStore(ctx) // the store's status tells of what was made
+		written := w.allWrites(ctx)
+		w.stepStore(ctx)
+		w.stepStore(ctx)
+		Expect(w.allWrites(ctx)).To(Equal(written))
+
+		set := w.set(ctx)
+		set.Spec.Template.Spec.Containers[0].Args = append(set.Spec.Template.Spec.Containers[0].Args, "--log-level=DEBUG")
+		Expect(user.Update(ctx, set)).To(Succeed())
+		w.stepStore(ctx)
+		Expect(w.set(ctx).Spec.Template.Spec.Containers[0].Args).To(And(
+			ContainElement("--injected"), Not(ContainElement("--log-level=DEBUG"))))
+	})
+
 	It("follows what the spec says of its Pods, and what it no longer says", func(ctx SpecContext) {
 		w.createStore(ctx, inManaged)
 		w.stepStore(ctx)
