@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Credentials give the token that a request carries: a ServiceAccount's token for the dataplane's audience, or a
+// Credentials give the token that a request carries: a ServiceAccount's token for the store's audience, or a
 // ticket. Implementations may be called concurrently.
 type Credentials interface {
 	// Token returns the token to send. refused is the token that the dataplane answered 401 to, or empty; returning

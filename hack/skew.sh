@@ -25,6 +25,9 @@ build() {
 	go -C "$1" build -trimpath -buildvcs=false -ldflags '-s -w' -o "$2/" ./cmd/manager ./cmd/dataplane
 }
 
+# The dataplanes of either version are told which tokens to take, as their defaults may differ (docs/upgrade.md).
+audience=uploads.slipway.dev/default/models/skew
+
 combinations=0
 
 # story OPERATOR DATAPLANE SUCCESSOR: each today or previous. The successor takes
@@ -33,7 +36,8 @@ story() {
 	local bin=$scratch/$1-$2-$3 words="operator $1, dataplane $2, then $3" began=$SECONDS
 	mkdir "$bin"
 	ln -s "$scratch/$1/manager" "$scratch/$2/dataplane" "$bin/"
-	"$scratch/demo" -bin "$bin" -successor "$scratch/$3/dataplane" -file "$scratch/today/dataplane" >"$bin.log" 2>&1 || {
+	"$scratch/demo" -bin "$bin" -successor "$scratch/$3/dataplane" -audience "$audience" \
+		-file "$scratch/today/dataplane" >"$bin.log" 2>&1 || {
 		cat "$bin.log"
 		echo "skew: don't work together: $words; previous is $previous" >&2
 		exit 1

@@ -116,12 +116,14 @@ type DataplanePod struct {
 	Annotations map[string]MetadataValue `json:"annotations,omitempty"`
 
 	// extraArgs are more flags of the dataplane, such as --log-level=DEBUG, at most 32, each with
-	// its value after a "=". Those that the operator itself sets can't be among them. None by default.
+	// its value after a "=". Those that the operator itself sets can't be among them, nor those that
+	// say who is let in (--audience, --insecure-...). None by default.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^--[a-z][a-z0-9-]*(=|$)')",message="must be a flag with its value, such as --log-level=DEBUG"
-	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^--(root|namespace|store|store-uid|replica|listen|advertise-url|health-address|tls-dir|ticket-keys|insecure-no-auth|kubeconfig|shutdown-grace|max-concurrent-chunks)(=|$)')",message="is a flag that the operator sets, from the rest of the spec"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^--(root|namespace|store|store-uid|replica|listen|advertise-url|health-address|tls-dir|ticket-keys|kubeconfig|shutdown-grace|max-concurrent-chunks)(=|$)')",message="is a flag that the operator sets, from the rest of the spec"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^--(audience|insecure)')",message="is a flag that says who is let in, which is not for extraArgs: clients' tokens are for uploads.slipway.dev/<namespace>/<store>"
 	ExtraArgs []ExtraArg `json:"extraArgs,omitempty"`
 }

@@ -170,6 +170,12 @@ const (
 	DataplaneFieldManager = "slipway-dataplane"
 )
 
+// TokenAudience is what a client's token must have been issued for: one store, so that whoever runs
+// the dataplane of another store can do nothing at this one with the tokens that are shown to them.
+func TokenAudience(namespace, store string) string {
+	return GroupVersion.Group + "/" + namespace + "/" + store
+}
+
 // A dataplane replica shows that it is alive by renewing a Lease in the
 // namespace of its store, which carries these labels and annotations. The
 // Lease's name is LeaseNamePrefix and the replica's name.

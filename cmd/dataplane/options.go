@@ -15,7 +15,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/slipway-dev/slipway/dataplane/auth/delegated"
+	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/cluster"
 	"github.com/slipway-dev/slipway/dataplane/door"
@@ -101,7 +101,8 @@ func (o *options) register(flags *flag.FlagSet) {
 		"read and write every session, over plain HTTP unless --tls-dir is given; to try things out")
 	flags.StringVar(&o.tlsDir, "tls-dir", "", "the folder with tls.crt and tls.key, and ca.crt where clients are to be told what to trust, as a mounted Secret; "+
 		"they are read again when they change")
-	flags.StringVar(&o.audience, "audience", delegated.DefaultAudience, "what the tokens of clients must have been issued for")
+	flags.StringVar(&o.audience, "audience", "", "what the tokens of clients must have been issued for; uploads.slipway.dev/<namespace>/<store> when empty. "+
+		"Whoever sees a token can show it to every dataplane with the same audience")
 	flags.DurationVar(&o.shutdownGrace, "shutdown-grace", 30*time.Second, "how long what is in flight may take to end after SIGTERM")
 	flags.StringVar(&o.logFormat, "log-format", "json", "how the log is written: text or json")
 	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "the least level that is logged: DEBUG, INFO, WARN or ERROR")
@@ -111,6 +112,9 @@ func (o *options) register(flags *flag.FlagSet) {
 func (o *options) complete(hostname func() (string, error)) error {
 	if o.replica == "" {
 		o.replica = defaultReplica(o.store, hostname)
+	}
+	if o.audience == "" {
+		o.audience = v1alpha1.TokenAudience(o.namespace, o.store)
 	}
 	var errs []error
 	refuse := func(flagName, format string, args ...any) {
@@ -165,9 +169,6 @@ func (o *options) checkAuth() error {
 	if !o.insecureNoAuth {
 		if o.tlsDir == "" {
 			return errors.New("--tls-dir is missing: tokens are taken over TLS only; to try things out, --insecure-no-auth lets everybody in who reaches --listen, a loopback address")
-		}
-		if o.audience == "" {
-			return errors.New("--audience is empty: every token of the cluster would do")
 		}
 		return nil
 	}

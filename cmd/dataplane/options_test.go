@@ -40,6 +40,18 @@ func TestTheReplicaIsNamedAfterItsPod(t *testing.T) {
 	}
 }
 
+func TestTokensAreForTheStoreAlone(t *testing.T) {
+	for flag, want := range map[string]string{
+		"--audience=":      "uploads.slipway.dev/ml/models",
+		"--log-level=INFO": "uploads.slipway.dev/ml/models",
+		"--audience=ml":    "ml",
+	} {
+		if o, err := parse(t, flag); err != nil || o.audience != want {
+			t.Errorf("%s: got %q, %v, want %q", flag, o.audience, err, want)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
@@ -50,7 +62,6 @@ func TestRefusals(t *testing.T) {
 		"a store that is no label":    {[]string{"--store=a.b"}, "--store is"},
 		"a replica that is no label":  {[]string{"--replica=A"}, "--replica is"},
 		"without authentication":      {[]string{"--insecure-no-auth=false"}, "--tls-dir is missing"},
-		"tokens for anybody":          {[]string{"--insecure-no-auth=false", "--tls-dir=/tls", "--audience="}, "--audience is empty"},
 		"every address":               {[]string{"--listen=:8090"}, "loopback"},
 		"every address, spelled out":  {[]string{"--listen=0.0.0.0:8090"}, "loopback"},
 		"every address of version 6":  {[]string{"--listen=[::]:8090"}, "loopback"},

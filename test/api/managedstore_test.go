@@ -94,7 +94,7 @@ func TestManagedStoreSpec(t *testing.T) {
 		{name: "an annotation without a name", path: "dataplane.pod", value: pod("annotations", map[string]any{"a b": "c"}), words: "must be qualified names"},
 		{name: "an annotation that is too long", path: "dataplane.pod", value: pod("annotations", map[string]any{"a": strings.Repeat("b", 4097)}), words: "Too long"},
 		{name: "an annotation of Slipway", path: "dataplane.pod", value: pod("annotations", map[string]any{"uploads.slipway.dev/a": "b"}), words: "are set by the operator"},
-		{name: "flags", path: "dataplane.pod", value: pod("extraArgs", []any{"--log-level=DEBUG", "--progress-writes-per-second=2", "--audience=ml", "--max-concurrent-chunks-per-session=4"})},
+		{name: "flags", path: "dataplane.pod", value: pod("extraArgs", []any{"--log-level=DEBUG", "--progress-writes-per-second=2", "--max-concurrent-chunks-per-session=4"})},
 		{name: "no flags", path: "dataplane.pod", value: pod("extraArgs", []any{}), words: "should have at least 1 items"},
 		{name: "too many flags", path: "dataplane.pod", value: pod("extraArgs", numbered(33, "--a=%d")), words: "must have at most 32 items"},
 		{name: "a flag that is none", path: "dataplane.pod", value: pod("extraArgs", []any{"DEBUG"}), words: "must be a flag with its value"},
@@ -102,7 +102,8 @@ func TestManagedStoreSpec(t *testing.T) {
 		{name: "a flag that is too long", path: "dataplane.pod", value: pod("extraArgs", []any{"--a=" + strings.Repeat("b", 1021)}), words: "Too long"},
 		{name: "the operator's own flag", path: "dataplane.pod", value: pod("extraArgs", []any{"--root=/"}), words: "is a flag that the operator sets"},
 		{name: "another store's UID", path: "dataplane.pod", value: pod("extraArgs", []any{"--store-uid=2"}), words: "is a flag that the operator sets"},
-		{name: "a flag that lets everybody in", path: "dataplane.pod", value: pod("extraArgs", []any{"--insecure-no-auth"}), words: "is a flag that the operator sets"},
+		{name: "a flag that lets everybody in", path: "dataplane.pod", value: pod("extraArgs", []any{"--insecure-no-auth"}), words: "is a flag that says who is let in"},
+		{name: "a flag that takes other tokens", path: "dataplane.pod", value: pod("extraArgs", []any{"--log-level=DEBUG", "--audience=ml"}), words: "is a flag that says who is let in"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			spec := managedStore

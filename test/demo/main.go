@@ -19,9 +19,12 @@ func main() {
 	file := flag.String("file", "", "the file to upload; the kube-apiserver binary where empty")
 	bin := flag.String("bin", "bin", "the folder with the manager and the dataplane")
 	successor := flag.String("successor", "", "the dataplane that takes over from the one that was killed; the same where empty")
+	audience := flag.String("audience", "",
+		"what all dataplanes are told to take tokens for; what they take by themselves where empty")
 	flag.Parse()
 	options := story.Options{
-		Root: ".", Binaries: *bin, Successor: *successor, File: *file, Out: os.Stdout, Terminal: isTerminal(os.Stdout),
+		Root: ".", Binaries: *bin, Successor: *successor, Audience: *audience, File: *file,
+		Out: os.Stdout, Terminal: isTerminal(os.Stdout),
 	}
 	if err := run(*keep, options); err != nil {
 		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)

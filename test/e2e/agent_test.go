@@ -24,9 +24,6 @@ const agentLabel = "slipway-e2e-agent"
 // volumePath is where Pods have the volume of a store.
 const volumePath = "/data"
 
-// tokenAudience is what a token for a dataplane is issued for.
-const tokenAudience = "uploads.slipway.dev"
-
 // startAgent starts a Pod that runs the agent once, as the uploader of the space.
 func (s *space) startAgent(ctx context.Context, name string, args []string, with ...func(*corev1.Pod)) *corev1.Pod {
 	GinkgoHelper()
@@ -42,15 +39,9 @@ func (s *space) startAgent(ctx context.Context, name string, args []string, with
 				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
 			Containers: []corev1.Container{agentContainer(args)},
-			Volumes: []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-				Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-					Audience: tokenAudience, Path: "token", ExpirationSeconds: ptr.To[int64](600),
-				}}},
-			}}}},
 		},
 	}
 	pod.Labels = map[string]string{agentLabel: "true"}
-	pod.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "token", MountPath: "/var/run/secrets/slipway", ReadOnly: true}}
 	for _, change := range with {
 		change(pod)
 	}
@@ -79,6 +70,19 @@ func agentContainer(args []string) corev1.Container {
 // as runs the Pod under another ServiceAccount.
 func as(account string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.Spec.ServiceAccountName = account }
+}
+
+// calling gives the Pod a token for the dataplane of a store.
+func calling(namespace, store string) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) {
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+				Audience: v1alpha1.TokenAudience(namespace, store), Path: "token", ExpirationSeconds: ptr.To[int64](600),
+			}}},
+		}}})
+		main := &pod.Spec.Containers[0]
+		main.VolumeMounts = append(main.VolumeMounts, corev1.VolumeMount{Name: "token", MountPath: "/var/run/secrets/slipway", ReadOnly: true})
+	}
 }
 
 // mounting gives the Pod the volume of a store to read, on the node where the store's dataplane
@@ -155,7 +159,7 @@ func (s *space) call(ctx context.Context, store *v1alpha1.UploadStore, requests 
 	Expect(err).NotTo(HaveOccurred())
 	pod := s.startAgent(ctx, s.unique("call"), []string{
 		"call", "--ca-bundle", string(store.Status.CABundle), "--requests", string(list),
-	}, with...)
+	}, append(with, calling(store.Namespace, store.Name))...)
 	return reportOf[agent.Calls](ctx, pod).Replies
 }
 

@@ -66,7 +66,7 @@ func (u *upload) start(ctx context.Context, bytesPerSecond int64, args ...string
 	u.pod = u.space.startAgent(ctx, "upload-"+u.session.Name, append([]string{
 		"upload", "--namespace", u.space.name, "--session", u.session.Name, "--seed", u.content.Seed,
 		fmt.Sprintf("--bytes-per-second=%d", bytesPerSecond),
-	}, args...))
+	}, args...), calling(u.space.name, u.session.Spec.StoreRef.Name))
 }
 
 // finish waits for the end of the upload, and checks that it is what it should be.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/slipway-dev/slipway/api/v1alpha1"
 )
 
 // calls are those of the protocol, in the order in which each caller tries them. The last one is
@@ -52,6 +54,15 @@ var accessCallers = []struct {
 	}},
 	{"ServiceAccount of another namespace, with `slipway-uploader` here", func(a access, _, _ string) string {
 		return a.token(a.account(stranger, "guest", uploaderRole), audience)
+	}},
+	{"an uploader's token for another store of the namespace", func(a access, _, _ string) string {
+		return a.token(a.account(namespace, "another-store", uploaderRole), v1alpha1.TokenAudience(namespace, "datasets"))
+	}},
+	{"an uploader's token for the store of this name in another namespace", func(a access, _, _ string) string {
+		return a.token(a.account(namespace, "another-namespace", uploaderRole), v1alpha1.TokenAudience(stranger, storeName))
+	}},
+	{"an uploader's token for `uploads.slipway.dev`, the audience of earlier versions", func(a access, _, _ string) string {
+		return a.token(a.account(namespace, "any-store", uploaderRole), v1alpha1.GroupVersion.Group)
 	}},
 	{"an uploader's token for another audience", func(a access, _, _ string) string {
 		return a.token(a.account(namespace, "elsewhere", uploaderRole), "elsewhere.example.com")

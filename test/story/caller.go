@@ -17,7 +17,7 @@ import (
 // The user who uploads.
 const (
 	uploaderName = "uploader"
-	audience     = "uploads.slipway.dev"
+	audience     = "uploads.slipway.dev/" + namespace + "/" + storeName
 )
 
 // addUploader makes a ServiceAccount with the role of an uploader, and has it
@@ -33,7 +33,7 @@ func (s *stack) addUploader(ctx context.Context) error {
 			return fmt.Errorf("%w\n%s", err, out)
 		}
 	}
-	token, err := s.kubectl(ctx, "create", "token", uploaderName, "--audience="+audience)
+	token, err := s.kubectl(ctx, "create", "token", uploaderName, "--audience="+s.audience)
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, token)
 	}

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/test/uploader"
 )
@@ -91,7 +92,7 @@ func (a access) bind(in string, account types.NamespacedName, role rbacv1.RoleRe
 	a.until("a binding counts", func(ctx context.Context) bool {
 		rules, err := a.admin.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 			User:               "system:serviceaccount:" + account.Namespace + ":" + account.Name,
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: in, Verb: "get", Group: audience, Resource: "uploadsessions", Name: "other", Subresource: subresourceOf(role)},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: in, Verb: "get", Group: v1alpha1.GroupVersion.Group, Resource: "uploadsessions", Name: "other", Subresource: subresourceOf(role)},
 		}}, metav1.CreateOptions{})
 		return err == nil && rules.Status.Allowed
 	})
@@ -112,7 +113,7 @@ func (a access) readerOfAnother() types.NamespacedName {
 	_, err := a.admin.RbacV1().Roles(namespace).Create(a.Context(), &rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Name: "reader"},
 		Rules: []rbacv1.PolicyRule{{
-			APIGroups: []string{audience}, Resources: []string{"uploadsessions/content"}, Verbs: []string{"get", "update"}, ResourceNames: []string{"other"},
+			APIGroups: []string{v1alpha1.GroupVersion.Group}, Resources: []string{"uploadsessions/content"}, Verbs: []string{"get", "update"}, ResourceNames: []string{"other"},
 		}},
 	}, metav1.CreateOptions{})
 	a.must(err)

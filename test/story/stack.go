@@ -1,6 +1,7 @@
 package story
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ const (
 // stack is the running processes and where they keep things.
 type stack struct {
 	root      string // the repository
+	audience  string // of the tokens that the dataplane takes
 	dir       string // all that the stack writes lies under here
 	plane     *controlplane.ControlPlane
 	manager   *process
@@ -41,11 +43,12 @@ type stack struct {
 // volume is the folder that stands for the mounted claim.
 func (s *stack) volume() string { return filepath.Join(s.dir, "volume") }
 
-// startStack brings everything up, with a store. bin holds the manager and the dataplane.
+// startStack brings everything up, with a store.
 // The two run with the rights that config/ gives them and no others, and so does
 // the user who uploads.
-func startStack(ctx context.Context, root, bin string, say func(format string, args ...any)) (_ *stack, err error) {
-	s := &stack{root: root}
+func startStack(ctx context.Context, o Options, say func(format string, args ...any)) (_ *stack, err error) {
+	root, bin := o.Root, o.Binaries
+	s := &stack{root: root, audience: cmp.Or(o.Audience, audience)}
 	if s.dir, err = os.MkdirTemp("", "slipway-story-"); err != nil {
 		return nil, err
 	}
@@ -133,7 +136,7 @@ func (s *stack) replica(bin, name string) (_ *process, endpoint string, err erro
 	if err != nil {
 		return nil, "", err
 	}
-	return &process{
+	p := &process{
 		name: "dataplane " + name, binary: filepath.Join(bin, "dataplane"), logFile: filepath.Join(s.dir, name+".log"),
 		args: []string{
 			"--kubeconfig", config, "--root", s.volume(),
@@ -142,7 +145,11 @@ func (s *stack) replica(bin, name string) (_ *process, endpoint string, err erro
 			"--tls-dir", s.keys(), "--ticket-keys", filepath.Join(s.keys(), "tickets"),
 		},
 		ready: fmt.Sprintf("http://127.0.0.1:%d/readyz", health),
-	}, fmt.Sprintf("https://127.0.0.1:%d", listen), nil
+	}
+	if s.audience != audience {
+		p.args = append(p.args, "--audience="+s.audience)
+	}
+	return p, fmt.Sprintf("https://127.0.0.1:%d", listen), nil
 }
 
 // stop ends every process and removes what they wrote.

@@ -23,6 +23,8 @@ type Options struct {
 	Root, Binaries string
 	// Successor is the dataplane that takes over from the one that was killed; empty is the same.
 	Successor string
+	// Audience is given to all dataplanes, and is that of the uploader's token; empty is what a dataplane takes by itself.
+	Audience string
 	// File is what is uploaded; empty is the kube-apiserver binary of the control plane.
 	File string
 	// ChunkSize of the session in bytes; 0 is 4 MiB.
@@ -88,7 +90,7 @@ func begin(ctx context.Context, o Options) (_ *teller, err error) {
 		o.ChunkSize = defaultChunkSize
 	}
 	t := &teller{Options: o}
-	if t.stack, err = startStack(ctx, o.Root, o.Binaries, t.say); err != nil {
+	if t.stack, err = startStack(ctx, o, t.say); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -340,7 +342,7 @@ func (t *teller) playground() {
 
   Volume: %s
   Logs:   %s, %s
-`, t.kubeconfig(), t.plane.Assets, storeName, t.caFile(), uploaderName, audience, base, base, t.volume(), t.manager.logFile, t.dataplane.logFile)
+`, t.kubeconfig(), t.plane.Assets, storeName, t.caFile(), uploaderName, t.audience, base, base, t.volume(), t.manager.logFile, t.dataplane.logFile)
 }
 
 // base is the name of the file.

@@ -26,9 +26,6 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/auth"
 )
 
-// DefaultAudience is what a token must have been issued for.
-const DefaultAudience = "uploads.slipway.dev"
-
 // CacheTTL is for how long an answer of the API server holds, and with it what is revoked. The
 // API server itself remembers a token for 10 seconds more.
 const CacheTTL = 10 * time.Second
@@ -48,7 +45,7 @@ type Config struct {
 	// API is how to reach the API server, as somebody who may create TokenReviews and
 	// SubjectAccessReviews: ClusterRole system:auth-delegator.
 	API *rest.Config
-	// Audience is what tokens must be for; empty is DefaultAudience.
+	// Audience is what tokens must be for, which is this gate's store and nothing else. It is required.
 	Audience string
 	// Group, Version and Resource are those of the sessions.
 	Group, Version, Resource string
@@ -78,7 +75,7 @@ var _ auth.Gate = (*Gate)(nil)
 // New returns a gate. It asks nobody anything yet.
 func New(c Config) (*Gate, error) {
 	if c.Audience == "" {
-		c.Audience = DefaultAudience
+		return nil, errors.New("no audience: every token of the cluster would do")
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

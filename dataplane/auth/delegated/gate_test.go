@@ -87,13 +87,22 @@ func (c cluster) token(account string, audiences ...string) string {
 
 func (c cluster) gate(log *slog.Logger) *Gate {
 	c.Helper()
-	g, err := New(Config{API: c.config, Group: "uploads.slipway.dev", Version: "v1alpha1", Resource: "uploadsessions", Log: log})
+	g, err := New(Config{API: c.config, Audience: audience, Group: "uploads.slipway.dev", Version: "v1alpha1", Resource: "uploadsessions", Log: log})
 	c.must(err)
 	return g
 }
 
 func with(ctx context.Context, authorization ...string) *http.Request {
 	return (&http.Request{Header: http.Header{"Authorization": authorization}}).WithContext(ctx)
+}
+
+// audience is that of the tests' gates.
+const audience = "uploads.slipway.dev/ml/models"
+
+func TestWithoutAnAudienceThereIsNoGate(t *testing.T) {
+	if _, err := New(Config{API: &rest.Config{Host: "http://127.0.0.1:1"}}); err == nil {
+		t.Error("a gate for every token of the cluster")
+	}
 }
 
 func TestGate(t *testing.T) {
@@ -103,7 +112,7 @@ func TestGate(t *testing.T) {
 	})
 	var log bytes.Buffer
 	g := c.gate(slog.New(slog.NewTextHandler(&log, nil)))
-	good := c.token("uploader", DefaultAudience)
+	good := c.token("uploader", audience)
 
 	t.Run("who gets in", func(t *testing.T) {
 		for name, want := range map[string]struct {
@@ -112,7 +121,7 @@ func TestGate(t *testing.T) {
 		}{
 			"a token for the audience":          {[]string{"Bearer " + good}, nil},
 			"the same, spelt otherwise":         {[]string{"bearer " + good}, nil},
-			"for this and another":              {[]string{"Bearer " + c.token("uploader", "elsewhere", DefaultAudience)}, nil},
+			"for this and another":              {[]string{"Bearer " + c.token("uploader", "elsewhere", audience)}, nil},
 			"no token":                          {nil, auth.ErrUnauthenticated},
 			"a token of the API server":         {[]string{"Bearer " + c.token("uploader")}, auth.ErrUnauthenticated},
 			"a token for another audience":      {[]string{"Bearer " + c.token("uploader", "elsewhere")}, auth.ErrUnauthenticated},
@@ -202,7 +211,7 @@ func TestGate(t *testing.T) {
 // Where the API server can't be asked nobody is let in, and nobody is told
 // that their credentials are bad.
 func TestTheAPIServerIsAway(t *testing.T) {
-	g, err := New(Config{API: &rest.Config{Host: "http://127.0.0.1:1"}, Log: slog.New(slog.DiscardHandler)})
+	g, err := New(Config{API: &rest.Config{Host: "http://127.0.0.1:1"}, Audience: audience, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,8 @@ type DataplanePodApplyConfiguration struct {
 	// those of Slipway (uploads.slipway.dev/...) are the operator's. None by default.
 	Annotations map[string]apiv1alpha1.MetadataValue `json:"annotations,omitempty"`
 	// extraArgs are more flags of the dataplane, such as --log-level=DEBUG, at most 32, each with
-	// its value after a "=". Those that the operator itself sets can't be among them. None by default.
+	// its value after a "=". Those that the operator itself sets can't be among them, nor those that
+	// say who is let in (--audience, --insecure-...). None by default.
 	ExtraArgs []apiv1alpha1.ExtraArg `json:"extraArgs,omitempty"`
 }
 
