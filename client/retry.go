@@ -59,7 +59,7 @@ func judge(err error) verdict {
 	case CodeUnauthenticated:
 		v.renew = true
 		return v
-	case CodeTooManyChunks, CodeBusy:
+	case CodeTooManyChunks, CodeBusy, CodeTooSlow:
 		v.crowded = true
 		return v
 	case CodeDigestMismatch:

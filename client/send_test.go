@@ -209,6 +209,7 @@ func TestSendGoesOnAfter(t *testing.T) {
 		{423, client.CodeSuspended},
 		{429, client.CodeTooManyChunks},
 		{503, client.CodeBusy},
+		{503, client.CodeTooSlow},
 		{503, client.CodeReplicaAway},
 		{503, client.CodeUnavailable},
 		{507, client.CodeVolumeFull},

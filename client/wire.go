@@ -132,6 +132,7 @@ const (
 	CodeSuspended          Code = "suspended"
 	CodeTooManyChunks      Code = "too-many-chunks"
 	CodeBusy               Code = "busy"
+	CodeTooSlow            Code = "too-slow"
 	CodeUnavailable        Code = "unavailable"
 	CodeReplicaAway        Code = "replica-away"
 	CodeVolumeFull         Code = "volume-full"

@@ -135,7 +135,7 @@ func (d *dataplane) serve(ctx context.Context) error {
 		Uploads: d.uploads, Creator: d.cluster.Creator(), Log: d.log, Stopping: stopping,
 		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
 		Endpoint: d.endpoint(), Gate: d.gate, Metrics: d.meters.HTTP, Forwarder: forwarder,
-		Entrance: entrance,
+		Entrance: entrance, MaxReaders: d.options.maxConnections / 2,
 	}
 	d.tickets.join(&config)
 	requests := chunkapi.NewServer(d.traced(d.options.allow(chunkapi.New(config))), d.log)

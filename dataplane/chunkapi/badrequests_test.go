@@ -90,7 +90,7 @@ func TestBadRequests(t *testing.T) {
 // credentials: the corpus runs where everybody is let in.
 func notByARequestAlone() []Code {
 	return []Code{
-		CodeRequestTimeout, CodeSuperseded, CodeTooManyChunks, CodeBusy, CodeCompleting, CodeVolumeFull, CodeInternal,
+		CodeRequestTimeout, CodeSuperseded, CodeTooManyChunks, CodeBusy, CodeTooSlow, CodeCompleting, CodeVolumeFull, CodeInternal,
 		CodeUnauthenticated, CodeInvalidTicketRequest, CodeTicketEnded,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 
+	"github.com/slipway-dev/slipway/dataplane/fair"
 	"github.com/slipway-dev/slipway/dataplane/session"
 )
 
@@ -26,9 +27,26 @@ func checkJSON(r *http.Request, what string, limit int64) (stated, error) {
 	return said, nil
 }
 
-// readJSON reads the body, for which a client has as long as it may be idle.
-func readJSON(w http.ResponseWriter, r *http.Request, what string, limit int64, said stated) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+// pacedBody is the body of a request that holds a slot.
+type pacedBody struct {
+	io.ReadCloser
+	pace *fair.Member
+}
+
+// Read reads.
+func (b *pacedBody) Read(p []byte) (int, error) {
+	b.pace.Await()
+	n, err := b.ReadCloser.Read(p)
+	b.pace.Moved(n)
+	return n, err
+}
+
+// readJSON reads the body, for which a client has as long as it may be idle. Pace is that of the slot which is
+// held meanwhile, or nil.
+func readJSON(
+	w http.ResponseWriter, r *http.Request, what string, limit int64, said stated, pace *fair.Member,
+) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, &pacedBody{r.Body, pace}, limit))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return nil, refuse(CodeBodyTooLarge, "a %s has at most %d bytes", what, limit)
 	}

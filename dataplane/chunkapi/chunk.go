@@ -2,8 +2,10 @@ package chunkapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
@@ -98,11 +100,23 @@ func (a *api) receive(w http.ResponseWriter, r *http.Request, name upload.Name, 
 		return patience.Stop()
 	})
 	body.received = a.metrics.Chunks.Received
+	var tooSlow atomic.Bool
+	body.pace = a.senders.Join(string(chunk.session), func() {
+		tooSlow.Store(true)
+		if !body.interrupt(errTooSlow) {
+			cancel()
+		}
+	})
+	body.pace.Await() // a slot that waits for another request is one that others can't have either
+	defer body.pace.Leave()
 	defer func() { a.receiving.end(chunk, body) }()
 	added, err := a.uploads.PutChunk(ctx, name, session.Incoming{
 		Index: chunk.index, Length: r.ContentLength, Body: body, Interrupt: body.Interrupt, Checks: checks,
 	})
 	body.release(w, r)
+	if err != nil && ctx.Err() != nil && tooSlow.Load() {
+		return false, fmt.Errorf("%w: %w", session.ErrBody, errTooSlow)
+	}
 	if err != nil && ctx.Err() != nil {
 		return false, refuse(CodeBusy, "another request has been sending chunk %d for %s", chunk.index, a.idle)
 	}

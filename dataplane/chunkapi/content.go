@@ -9,7 +9,18 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
+// DefaultMaxReaders is how many requests read content at once. Each of them takes little but its connection, of which
+// some are left for others.
+const DefaultMaxReaders = 1024
+
 func (a *api) getContent(w http.ResponseWriter, r *http.Request, name upload.Name) error {
+	client, _ := w.(*reply)
+	pace, ok := a.readers.Take(r.Context(), callerOf(r).User+" "+name.String(), client.cutOff)
+	if !ok {
+		return refuse(CodeBusy, "%d requests are reading content", a.readers.Len())
+	}
+	defer a.readers.Free(pace)
+	client.pace = pace
 	object, st, err := a.uploads.Open(r.Context(), name)
 	if err != nil {
 		return err

@@ -28,13 +28,13 @@ func (a *api) create(w http.ResponseWriter, r *http.Request, name upload.Name) e
 	if err != nil {
 		return err
 	}
-	select {
-	case a.creating <- struct{}{}:
-		defer func() { <-a.creating }()
-	default:
-		return refuse(CodeBusy, "%d requests to create a session are being served", cap(a.creating))
+	client, _ := w.(*reply)
+	pace, ok := a.creating.Take(r.Context(), "", func() { _ = client.setReadDeadline(past()) })
+	if !ok {
+		return refuse(CodeBusy, "%d requests to create a session are being served", a.creating.Len())
 	}
-	if want.Spec, err = readJSON(w, r, "spec", maxSpec, said); err != nil {
+	defer a.creating.Free(pace)
+	if want.Spec, err = readJSON(w, r, "spec", maxSpec, said, pace); err != nil {
 		return err
 	}
 	created, err := a.creator.Create(r.Context(), want)

@@ -178,14 +178,12 @@ func createProblemCases() []problemCase {
 		{
 			name: "too many create at once", code: CodeBusy, status: 503, retryAfter: "1",
 			make: func(w *world) answer {
-				for range maxConcurrentCreates {
-					w.creating <- struct{}{}
-				}
+				w.takeCreating(maxConcurrentCreates)
 				return w.post(strings.NewReader(anySpec))
 			},
 			check: func(t *testing.T, w *world, a answer, p Problem) {
 				nothingCreated(t, w, a, p)
-				<-w.creating
+				w.creating.Free(nil)
 				w.creates(made(), nil)
 				for range 2 { // each leaves its place to the next
 					w.post(strings.NewReader(anySpec)).want(t, http.StatusCreated)
@@ -493,13 +491,13 @@ func TestAClientThatGoesWaitsNoLonger(t *testing.T) {
 	c := w.dial()
 	c.send(http.MethodPost, collection, len(anySpec), []byte(anySpec), "Content-Type", "application/json")
 	await(t, "the request waits", waiting)
-	if got := len(w.creating); got != 1 {
+	if got := w.creating.Taken(); got != 1 {
 		t.Errorf("%d requests to create, want 1", got)
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its place is free", func() bool { return len(w.creating) == 0 })
+	eventually(t, "its place is free", func() bool { return w.creating.Taken() == 0 })
 }
 
 // The time that a body may take does not bound the wait that comes after it.

@@ -7,11 +7,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/slipway-dev/slipway/dataplane/fair"
 	"github.com/slipway-dev/slipway/dataplane/metrics"
 )
 
 // errInterrupted is what reading a body that was interrupted returns.
 var errInterrupted = errors.New("the request was interrupted")
+
+// errTooSlow is what reading a body returns whose slot others got.
+var errTooSlow = errors.New("others waited, and too few bytes arrived")
 
 // maxRenewalInterval bounds how often a deadline is set anew: not for each block.
 const maxRenewalInterval = time.Second
@@ -31,6 +35,7 @@ type incomingBody struct {
 	setDeadline func(time.Time)
 	idle        time.Duration
 	begin       func() bool
+	pace        *fair.Member // nil where it holds no slot
 
 	mu      sync.Mutex
 	renewed time.Time
@@ -55,7 +60,9 @@ func (b *incomingBody) Read(p []byte) (int, error) {
 	if err := b.renew(); err != nil {
 		return 0, err
 	}
+	b.pace.Await()
 	n, err := b.body.Read(p)
+	b.pace.Moved(n)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n > 0 {
@@ -121,14 +128,18 @@ func (b *incomingBody) unfinished() bool {
 
 // Interrupt makes a Read that hangs return, and every later one fail. Where
 // the body has come to its end nothing happens.
-func (b *incomingBody) Interrupt() {
+func (b *incomingBody) Interrupt() { b.interrupt(errInterrupted) }
+
+// interrupt is Interrupt with what every later Read returns. It reports whether the first one has begun; where it
+// had not, none will.
+func (b *incomingBody) interrupt(why error) (begun bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.err != nil {
-		return
+	if b.err == nil {
+		b.err = why
+		b.setDeadline(past())
 	}
-	b.err = errInterrupted
-	b.setDeadline(past())
+	return !b.renewed.IsZero()
 }
 
 // release tells that the body is not read any more. The connection is only
@@ -153,10 +164,15 @@ type reply struct {
 	idle    time.Duration
 	renewed time.Time
 	begun   bool
+	pace    *fair.Member    // nil where it holds no slot
 	unread  *unread         // what may be left of the request; nil where it has no body
 	status  int             // 0 until the header is sent
 	sent    int64           // bytes of the body
 	outcome metrics.Outcome // of a chunk; empty until it is known
+
+	mu       sync.Mutex // of the deadline, from when the reply has begun
+	deadline bool       // the reply has begun, so that it may be cut off
+	cut      bool
 }
 
 func newReply(w http.ResponseWriter, idle time.Duration) *reply {
@@ -170,6 +186,9 @@ func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *reply) WriteHeader(status int) {
 	w.begun, w.status = true, status
 	w.unread.beforeReply(w.Header(), status)
+	w.mu.Lock()
+	w.deadline = true
+	w.mu.Unlock()
 	w.renew(w.idle)
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -181,7 +200,9 @@ func (w *reply) Write(p []byte) (int, error) {
 		w.WriteHeader(http.StatusOK)
 	}
 	w.renew(w.idle)
+	w.pace.Await()
 	n, err := w.ResponseWriter.Write(p)
+	w.pace.Moved(n)
 	w.sent += int64(n)
 	return n, err
 }
@@ -189,8 +210,23 @@ func (w *reply) Write(p []byte) (int, error) {
 func (w *reply) renew(d time.Duration) {
 	if now := time.Now(); now.Sub(w.renewed) >= renewalInterval(w.idle) {
 		w.renewed = now
-		// See newIncomingBody.
-		_ = w.control.SetWriteDeadline(now.Add(d))
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.cut {
+			// See newIncomingBody.
+			_ = w.control.SetWriteDeadline(now.Add(d))
+		}
+	}
+}
+
+// cutOff ends a reply that has begun, whose client takes it for what it is: a part of the whole. It may be called by
+// another goroutine while the request is served.
+func (w *reply) cutOff() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deadline && !w.cut {
+		w.cut = true
+		_ = w.control.SetWriteDeadline(past())
 	}
 }
 

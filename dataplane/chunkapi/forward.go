@@ -35,12 +35,17 @@ func (a *api) forward(w http.ResponseWriter, r *http.Request, name upload.Name, 
 	if !ok || a.forwarder == nil || len(r.Header.Values(ForwardedHeader)) > 0 {
 		return err
 	}
-	select {
-	case a.forwarding <- struct{}{}:
-		defer func() { <-a.forwarding }()
-	default:
-		return refuse(CodeBusy, "%d requests are being sent on to other replicas", cap(a.forwarding))
+	body := newIncomingBody(w, r, a.idle, func() bool { return true })
+	client, _ := w.(*reply)
+	pace, ok := a.forwarding.Take(r.Context(), name.String(), func() {
+		body.interrupt(errTooSlow)
+		client.cutOff()
+	})
+	if !ok {
+		return refuse(CodeBusy, "%d requests are being sent on to other replicas", a.forwarding.Len())
 	}
+	defer a.forwarding.Free(pace)
+	body.pace, client.pace = pace, pace
 	if credentials, _ := r.Context().Value(credentialsKey{}).([]string); len(credentials) > 0 {
 		r.Header["Authorization"] = credentials
 	}
@@ -53,7 +58,6 @@ func (a *api) forward(w http.ResponseWriter, r *http.Request, name upload.Name, 
 	if seen != nil && seen.lost {
 		return err // it can't be sent again
 	}
-	body := newIncomingBody(w, r, a.idle, func() bool { return true })
 	defer body.release(w, r)
 	out := *r
 	out.Body = io.NopCloser(seen.again(body))

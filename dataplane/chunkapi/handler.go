@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
+	"github.com/slipway-dev/slipway/dataplane/fair"
 	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
@@ -60,6 +61,11 @@ type Config struct {
 	Forwarder Forwarder
 	// MaxForwarded bounds the requests that are sent on at once; 0 is DefaultMaxForwarded.
 	MaxForwarded int
+	// MaxReaders bounds the requests that read content at once; 0 is DefaultMaxReaders.
+	MaxReaders int
+	// Pace says who is too slow to keep a slot that others want: of the chunks that are received, of the requests
+	// that are sent on, and of those that read content. The zero value is fair.DefaultRule.
+	Pace fair.Rule
 	// Tickets makes tickets, which Gate must know; with nil the protocol has no such call.
 	Tickets Minter
 	// Entrance decides which connections stay where there are too many; with nil all do.
@@ -85,13 +91,17 @@ const (
 const (
 	basePath        = "/v1/namespaces/{namespace}/uploadsessions/{name}"
 	requestIDHeader = "X-Request-Id"
-	maxRequestID    = 128
+	// maxSlotWait bounds how long a request waits for a slot that is not one of a chunk.
+	maxSlotWait  = 2 * time.Second
+	maxRequestID = 128
 )
 
 type api struct {
 	uploads       *upload.Service
 	turns         *turns
 	receiving     *receiving
+	senders       *fair.Crowd // who has a slot of turns
+	readers       *fair.Slots // one for each request that reads content
 	chunkWait     time.Duration
 	takeOverAfter time.Duration
 	stopping      <-chan struct{}
@@ -99,9 +109,9 @@ type api struct {
 	completeWait  time.Duration
 	creator       upload.Creator
 	createWait    time.Duration
-	creating      chan struct{} // one for each request to create
+	creating      *fair.Slots // one for each request to create
 	forwarder     Forwarder
-	forwarding    chan struct{} // one for each request that is being sent on
+	forwarding    *fair.Slots // one for each request that is being sent on
 	gate          auth.Gate
 	tickets       Minter
 	entrance      Entrance
@@ -121,6 +131,8 @@ type endpoint func(w http.ResponseWriter, r *http.Request, name upload.Name) err
 // not of the protocol gets a problem too.
 func New(c Config) http.Handler {
 	idle := cmp.Or(c.IdleTimeout, DefaultIdleTimeout)
+	rule := cmp.Or(c.Pace, fair.DefaultRule())
+	slotWait := min(maxSlotWait, idle/4)
 	a := &api{
 		uploads:       c.Uploads,
 		turns:         newTurns(boundsOf(c)),
@@ -132,9 +144,11 @@ func New(c Config) http.Handler {
 		completeWait:  cmp.Or(c.CompleteWait, DefaultCompleteWait),
 		creator:       c.Creator,
 		createWait:    cmp.Or(c.CreateWait, DefaultCreateWait),
-		creating:      make(chan struct{}, maxConcurrentCreates),
+		creating:      fair.NewSlots(maxConcurrentCreates, slotWait, rule),
 		forwarder:     c.Forwarder,
-		forwarding:    make(chan struct{}, cmp.Or(c.MaxForwarded, DefaultMaxForwarded)),
+		forwarding:    fair.NewSlots(cmp.Or(c.MaxForwarded, DefaultMaxForwarded), slotWait, rule),
+		readers:       fair.NewSlots(cmp.Or(c.MaxReaders, DefaultMaxReaders), slotWait, rule),
+		senders:       fair.NewCrowd(rule, nil),
 		gate:          c.Gate,
 		tickets:       c.Tickets,
 		entrance:      c.Entrance,

@@ -91,7 +91,7 @@ func outcomeOf(k kind) metrics.Outcome {
 		return metrics.DigestMismatch
 	case CodeSuperseded:
 		return metrics.Superseded
-	case CodeRequestTimeout, CodeIncompleteBody:
+	case CodeRequestTimeout, CodeIncompleteBody, CodeTooSlow:
 		return metrics.Interrupted
 	case CodeTooManyChunks, CodeBusy:
 		return metrics.Busy

@@ -64,6 +64,7 @@ const (
 	CodeSuspended             Code = "suspended"
 	CodeTooManyChunks         Code = "too-many-chunks"
 	CodeBusy                  Code = "busy"
+	CodeTooSlow               Code = "too-slow"
 	CodeCompleting            Code = "completing"
 	CodeUnavailable           Code = "unavailable"
 	CodeReplicaAway           Code = "replica-away"
@@ -198,6 +199,10 @@ func kinds() []kind {
 			code: CodeRequestTimeout, status: http.StatusRequestTimeout, title: "No byte arrived for too long",
 			when: []error{session.ErrBody, os.ErrDeadlineExceeded},
 			next: "Send the request again; none of it counted.",
+		},
+		{
+			code: CodeTooSlow, status: http.StatusServiceUnavailable, title: "Too slow while others waited", when: []error{session.ErrBody, errTooSlow},
+			retryAfter: 5, next: "Send the request again after Retry-After; none of it counted. Send fewer chunks at once, so that each is faster.",
 		},
 		{ // the core says so itself where both had a slot
 			code: CodeSuperseded, status: http.StatusConflict, title: "A later request took over this chunk",

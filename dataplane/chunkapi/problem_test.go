@@ -551,6 +551,16 @@ func problemCases() []problemCase {
 			},
 		},
 		{
+			name: "too slow while another waits", code: CodeTooSlow, status: 503, retryAfter: "5",
+			options: patient(Config{MaxConcurrentChunks: 1, Pace: hasty()}),
+			make: func(w *world) answer {
+				c := hold(w, abc(w))
+				w.grant("other", 4, 4)
+				w.put("other", 0, []byte("0123")).want(w.t, http.StatusCreated)
+				return c.receive(http.MethodPut)
+			},
+		},
+		{
 			name: "stopping", code: CodeUnavailable, status: 503, retryAfter: "1",
 			options: options{api: Config{MaxConcurrentChunks: 1, Stopping: closed()}},
 			make: func(w *world) answer {

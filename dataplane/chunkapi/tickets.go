@@ -146,7 +146,7 @@ func readTicketRequest(w http.ResponseWriter, r *http.Request) (TicketRequest, e
 	if err != nil {
 		return want, err
 	}
-	body, err := readJSON(w, r, "request for a ticket", maxTicketRequest, said)
+	body, err := readJSON(w, r, "request for a ticket", maxTicketRequest, said, nil)
 	if err != nil || len(body) == 0 {
 		return want, err
 	}

@@ -146,6 +146,17 @@ func (t *turns) lookUp(u *turn) *crowdError {
 	return t.crowd(u.line, u.line.taken >= t.slotsPerSession)
 }
 
+// wanted is how many slots would be taken at once if they were free, as long as the turn waits for one of those and not
+// for one of its own session's; else 0. Of a session that is one.
+func (t *turns) wanted(u *turn) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if u.place == nil || u.line.inRound == nil {
+		return 0
+	}
+	return t.round.Len()
+}
+
 // pass gives the slots that are free to those whose turn it is.
 func (t *turns) pass() {
 	for t.taken < t.slots && t.round.Len() > 0 {

@@ -18,6 +18,9 @@ const WaitersPerChunk = 16
 // maxRetryAfter bounds in seconds what clients are told to wait because of those who wait before them.
 const maxRetryAfter = 10
 
+// giveWayEvery is how often a chunk that waits looks for one to give way.
+const giveWayEvery = 250 * time.Millisecond
+
 // Why a chunk does not wait for its turn any longer.
 var (
 	errStopping = errors.New("the server is stopping")
@@ -77,15 +80,18 @@ func (a *api) untilSettled(ctx context.Context, turn *turn, chunk chunkID) error
 		return nil
 	default:
 	}
-	timeout, hung := time.NewTimer(a.chunkWait), time.NewTimer(0)
+	timeout, hung, crowded := time.NewTimer(a.chunkWait), time.NewTimer(0), time.NewTicker(giveWayEvery)
 	defer timeout.Stop()
 	defer hung.Stop()
+	defer crowded.Stop()
 	for {
 		select {
 		case <-turn.settled:
 			return nil
 		case <-hung.C:
 			hung.Reset(a.receiving.takeOver(chunk, a.takeOverAfter))
+		case <-crowded.C:
+			a.senders.GiveWay(string(chunk.session), a.turns.wanted(turn))
 		case <-timeout.C:
 			return errLate
 		case <-ctx.Done():

@@ -24,6 +24,7 @@ import (
 
 	"github.com/minio/crc64nvme"
 
+	"github.com/slipway-dev/slipway/dataplane/fair"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
 	"github.com/slipway-dev/slipway/dataplane/upload"
@@ -173,7 +174,7 @@ type world struct {
 	handler   http.Handler
 	turns     *turns
 	receiving *receiving
-	creating  chan struct{}
+	creating  *fair.Slots
 	log       *logs
 	addr      string
 	base      string // URL
@@ -210,6 +211,9 @@ func newWorld(t testing.TB, o options) *world {
 	}
 	w.creator = &creator{create: func(upload.CreateRequest) (upload.Created, error) { return upload.Created{}, upload.ErrUnavailable }}
 	o.api.Creator = w.creator
+	if o.api.Pace == (fair.Rule{}) {
+		o.api.Pace = fair.Rule{BytesPerSecond: 1, Over: time.Hour} // on a slow machine nobody is too slow
+	}
 	o.api.Uploads, o.api.Log, o.api.TakeOverAfter = w.uploads, log, o.takeOverAfter
 	w.handler = New(o.api)
 	a, ok := w.handler.(*api)

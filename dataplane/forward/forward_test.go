@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/dataplane/fair"
 	"github.com/slipway-dev/slipway/dataplane/forward"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
@@ -187,6 +188,34 @@ func TestAClientThatBreaksOff(t *testing.T) {
 	}
 	if got := w.must(http.StatusOK, http.MethodGet, two.url+base(n)+"/content", nil); string(got.body) != strings.Repeat("y", 20) {
 		t.Errorf("the object is %q", got.body)
+	}
+}
+
+// TestWhoSendsTooSlowlyGivesWay: a body of which nothing more comes does not keep others from being sent on.
+func TestWhoSendsTooSlowlyGivesWay(t *testing.T) {
+	w := newWorld(t)
+	one, two := w.start("models-0", func(c *chunkapi.Config, _ *forward.Config) {
+		c.MaxForwarded, c.Pace = 1, fair.Rule{BytesPerSecond: 1 << 50, Over: time.Millisecond}
+	}), w.start("models-1")
+	slow, other := w.own(two.name, "slow", 20, 20), w.own(two.name, "other", 20, 20)
+	conn := w.dial(one)
+	fmt.Fprintf(conn, "PUT %s/chunks/0 HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n0123456789", base(slow))
+	eventually(t, "the owner is asked", func() bool { return two.asked.Load() == 1 })
+	eventually(t, "the other chunk is taken", func() bool { // a slow machine may have to try again
+		got, err := w.do(http.MethodPut, one.url+base(other)+"/chunks/0", strings.NewReader(strings.Repeat("y", 20)), 20)
+		return err == nil && got.status == http.StatusCreated
+	})
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	b, _ := io.ReadAll(response.Body) // the code says enough
+	if response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(b), `"too-slow"`) {
+		t.Errorf("%d: %s", response.StatusCode, b)
+	}
+	if got := w.must(http.StatusCreated, http.MethodPut, one.url+base(slow)+"/chunks/0", []byte(strings.Repeat("z", 20))); got.status != http.StatusCreated {
+		t.Errorf("got %s", got.body)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/minio/crc64nvme"
 
 	"github.com/slipway-dev/slipway/dataplane/chunkapi"
+	"github.com/slipway-dev/slipway/dataplane/fair"
 	"github.com/slipway-dev/slipway/dataplane/forward"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
@@ -152,7 +153,10 @@ func (w *world) start(name string, changes ...func(*chunkapi.Config, *forward.Co
 		w.t.Fatal(err)
 	}
 	to := forward.Config{Replicas: w, Trust: func() []byte { return w.authority.bundle }, Log: log}
-	config := chunkapi.Config{Uploads: r.uploads, Log: log}
+	config := chunkapi.Config{
+		Uploads: r.uploads, Log: log,
+		Pace: fair.Rule{BytesPerSecond: 1, Over: time.Hour}, // on a slow machine nobody is too slow
+	}
 	for _, change := range changes {
 		change(&config, &to)
 	}

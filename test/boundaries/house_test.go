@@ -75,12 +75,14 @@ var house = []room{
 	{
 		path: "dataplane/chunkapi",
 		rooms: []string{
-			"dataplane/auth", "dataplane/metrics", "dataplane/upload", "dataplane/session", "dataplane/strictjson",
+			"dataplane/auth", "dataplane/fair", "dataplane/metrics", "dataplane/upload", "dataplane/session",
+			"dataplane/strictjson",
 		},
 		libraries: []string{"github.com/dunglas/httpsfv", "github.com/minio/crc64nvme", "github.com/rs/cors"},
 	},
 	{path: "dataplane/forward", rooms: []string{"dataplane/upload"}},
 	{path: "dataplane/door"},
+	{path: "dataplane/fair"},
 	{path: "dataplane/strictjson", libraries: []string{"sigs.k8s.io/json"}},
 	{path: "dataplane/trace", rooms: []string{"dataplane/session"}, libraries: openTelemetry},
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
