@@ -41,25 +41,64 @@ func TestChartLints(t *testing.T) {
 	}
 }
 
-// With the values as they are the chart is the manifest, object by object.
+// In each namespace, and with each set of values, the chart is the manifest, object by object, without the parts
+// that are switched off. With the values as they are it is the manifest, operator and all.
 func TestChartIsTheManifest(t *testing.T) {
-	got, want := namesOf(template(t)), namesOf(objects(t, readFile(t, manifest)))
-	delete(want, "/v1, Kind=Namespace /"+namespace) // Helm's own to create
-	if extra, missing := difference(got, want), difference(want, got); len(extra)+len(missing) > 0 {
-		t.Fatalf("the chart has %q more and lacks %q", extra, missing)
+	const everything, operatorOnly = chart + "/ci/everything-values.yaml", chart + "/ci/operator-only-values.yaml"
+	for _, in := range []string{namespace, "default", "elsewhere"} {
+		for file, off := range map[string][]string{
+			"":           nil,
+			everything:   nil,
+			operatorOnly: {"config/crd", "config/webhook", "config/policy"},
+		} {
+			t.Run(in+"/"+filepath.Base(file), func(t *testing.T) {
+				args := []string{"template", "slipway", chart, "--namespace=" + in}
+				if file != "" {
+					args = append(args, "--values="+file)
+				}
+				out := must(t)(helm(t, args...))
+				got := namesOf(objects(t, out))
+				want := namesOf(objects(t, strings.ReplaceAll(readFile(t, manifest), namespace, in)))
+				delete(want, "/v1, Kind=Namespace /"+in) // Helm's own to create
+				for _, part := range off {
+					rendered := must(t)(run(t, nil, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", part))
+					for name := range namesOf(objects(t, strings.ReplaceAll(rendered, namespace, in))) {
+						delete(want, name)
+					}
+				}
+				if file == everything {
+					// It is for a network that enforces policies, and no part of the manifest.
+					delete(got, "networking.k8s.io/v1, Kind=NetworkPolicy "+in+"/slipway-manager")
+				}
+				if extra, missing := difference(got, want), difference(want, got); len(extra)+len(missing) > 0 {
+					t.Fatalf("the chart has %q more and lacks %q", extra, missing)
+				}
+				for name, object := range got {
+					sameAsManifest(t, name, object, want[name], file == "")
+				}
+			})
+		}
 	}
-	for name, object := range got {
-		labels := object.GetLabels()
-		if labels["app.kubernetes.io/managed-by"] != "Helm" || labels["app.kubernetes.io/instance"] != "slipway" {
-			t.Errorf("%s has labels %v", name, labels)
+}
+
+// sameAsManifest holds what the chart made against the manifest. Values are for the operator: how it runs is
+// compared where there are none.
+func sameAsManifest(t *testing.T, name string, got, want *unstructured.Unstructured, withOperator bool) {
+	t.Helper()
+	labels := got.GetLabels()
+	if labels["app.kubernetes.io/managed-by"] != "Helm" || labels["app.kubernetes.io/instance"] != "slipway" {
+		t.Errorf("%s has labels %v", name, labels)
+	}
+	for _, of := range []*unstructured.Unstructured{got, want} {
+		unstructured.RemoveNestedField(of.Object, "metadata", "labels")
+		unstructured.RemoveNestedField(of.Object, "metadata", "annotations", "helm.sh/resource-policy")
+		if of.GetKind() == "Deployment" && !withOperator {
+			unstructured.RemoveNestedField(of.Object, "spec", "template")
+			unstructured.RemoveNestedField(of.Object, "spec", "replicas")
 		}
-		for _, of := range []*unstructured.Unstructured{object, want[name]} {
-			unstructured.RemoveNestedField(of.Object, "metadata", "labels")
-			unstructured.RemoveNestedField(of.Object, "metadata", "annotations", "helm.sh/resource-policy")
-		}
-		if d := cmp.Diff(want[name].Object, object.Object); d != "" {
-			t.Errorf("%s: manifest - chart +\n%s", name, d)
-		}
+	}
+	if d := cmp.Diff(want.Object, got.Object); d != "" {
+		t.Errorf("%s: manifest - chart +\n%s", name, d)
 	}
 }
 
@@ -68,15 +107,28 @@ func difference(a, b map[string]*unstructured.Unstructured) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(a)), func(name string) bool { return b[name] != nil })
 }
 
-// Another namespace is the release's everywhere, and the manifest's nowhere.
+// Another namespace is the release's everywhere, and the manifest's nowhere, with every part that there is.
 func TestChartIsOfTheReleasesNamespace(t *testing.T) {
-	out := must(t)(helm(t, "template", "slipway", chart, "--namespace=elsewhere", "--set=networkPolicy.enabled=true"))
-	if strings.Contains(out, namespace) {
-		t.Errorf("%s is in\n%s", namespace, out)
-	}
-	for _, object := range objects(t, out) {
-		if in := object.GetNamespace(); in != "" && in != "elsewhere" {
-			t.Errorf("%s is in %s", identity(object), in)
+	for _, in := range []string{"elsewhere", "default"} {
+		out := must(t)(helm(t, "template", "slipway", chart, "--namespace="+in, "--set=networkPolicy.enabled=true,prometheus.enabled=true"))
+		if strings.Contains(out, namespace) {
+			t.Errorf("%s is in\n%s", namespace, out)
+		}
+		named := namesOf(objects(t, out))
+		for name, object := range named {
+			if of := object.GetNamespace(); of != "" && of != in {
+				t.Errorf("%s is in %s", name, of)
+			}
+		}
+		// The operator is there, and what is an example in the folders of config/ is not.
+		for name, want := range map[string]bool{
+			"apps/v1, Kind=Deployment " + in + "/slipway-manager":                   true,
+			"networking.k8s.io/v1, Kind=NetworkPolicy " + in + "/slipway-manager":   true,
+			"networking.k8s.io/v1, Kind=NetworkPolicy " + in + "/slipway-dataplane": false,
+		} {
+			if got := named[name] != nil; got != want {
+				t.Errorf("%s is there: %v", name, got)
+			}
 		}
 	}
 }

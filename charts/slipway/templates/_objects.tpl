@@ -5,7 +5,6 @@ Whether an object is installed: (list ROOT OBJECT), "true" or nothing.
 {{- $root := index . 0 }}{{ $object := index . 1 }}
 {{- if not $object.kind }}
 {{- else if eq $object.kind "Namespace" }}{{/* Helm's own: --create-namespace */}}
-{{- else if eq (dig "metadata" "namespace" "" $object) "default" }}{{/* an example, to be copied to each namespace */}}
 {{- else if hasPrefix "MutatingAdmissionPolicy" $object.kind }}
 {{- /* Kinds are known only where there is a cluster to ask, which has Pods. */}}
 {{- $versions := $root.Capabilities.APIVersions }}
