@@ -1,6 +1,8 @@
 package conditions
 
 import (
+	"strings"
+
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	applymetav1 "k8s.io/client-go/applyconfigurations/meta/v1"
@@ -16,6 +18,20 @@ func Own(list []metav1.Condition, types ...string) []metav1.Condition {
 		}
 	}
 	return own
+}
+
+// MaxMessageBytes bounds a message in bytes. The API server takes 32768, and refuses the whole status for one that is
+// longer; a person reads less.
+const MaxMessageBytes = 8192
+
+// Bounded returns a message with no more than MaxMessageBytes of it. A message that tells of what others wrote, such as
+// the kubelet, a webhook or a container, goes through here before it is compared with what is stored.
+func Bounded(message string) string {
+	if len(message) <= MaxMessageBytes {
+		return message
+	}
+	const more = "..."
+	return strings.ToValidUTF8(message[:MaxMessageBytes-len(more)], "") + more
 }
 
 // Apply returns the conditions as server-side apply takes them.

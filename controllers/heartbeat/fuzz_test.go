@@ -35,6 +35,11 @@ func FuzzRead(f *testing.F) {
 		{"slipway-a", "http://h", "9223372036854775808", "1"},
 		{"slipway-a", "http://h", "+1", "01"},
 		{"slipway-a", "http://h", "1", "1e3"},
+		{"slipway-a", strings.Repeat("a", 40_000), "1", "1"},
+		{"slipway-a", strings.Repeat("\x00\u202e", 10_000), "1", "1"},
+		{"slipway-a", "http://h", strings.Repeat("9", 40_000), "1"},
+		{"slipway-a", "http://h", "1", strings.Repeat("\n", 40_000)},
+		{strings.Repeat("a", 253), "http://h", "1", "1"},
 	} {
 		f.Add(seed.name, seed.endpoint, seed.capacity, seed.available)
 	}
@@ -44,6 +49,10 @@ func FuzzRead(f *testing.F) {
 		}}}
 		report, err := Read(lease)
 		if err != nil {
+			// The API server lets no longer name be.
+			if len(name) <= 253 && len(err.Error()) > MaxErrorBytes {
+				t.Errorf("%d bytes tell what is wrong", len(err.Error()))
+			}
 			if !reflect.DeepEqual(report, Report{}) {
 				t.Errorf("%v, and %+v", err, report)
 			}

@@ -22,6 +22,12 @@ const skew = 5 * time.Second
 // gone for good, whoever says so: a process that is only cut off renews it before.
 const goneGrace = time.Minute
 
+// MaxErrorBytes bounds what Read says is wrong with a Lease, in bytes.
+const MaxErrorBytes = 2048
+
+// mostQuoted bounds what is told of a value that is wrong, in bytes before they are quoted.
+const mostQuoted = 80
+
 // Report is what a replica says of itself.
 type Report struct {
 	// Replica is its name and endpoint.
@@ -67,7 +73,8 @@ func GoneFrom(lease *coordinationv1.Lease) time.Time {
 	return until.Add(goneGrace)
 }
 
-// Read returns what the Lease reports. The error names what is wrong with it.
+// Read returns what the Lease reports. The error names what is wrong with it, in no more than MaxErrorBytes: it is
+// told in a status, which the API server refuses whole when one message in it is too long.
 func Read(lease *coordinationv1.Lease) (Report, error) {
 	name, ok := strings.CutPrefix(lease.Name, v1alpha1.LeaseNamePrefix)
 	if !ok || name == "" || len(name) > 63 {
@@ -75,8 +82,8 @@ func Read(lease *coordinationv1.Lease) (Report, error) {
 	}
 	endpoint := lease.Annotations[v1alpha1.EndpointAnnotation]
 	if !isEndpoint(endpoint) {
-		return Report{}, fmt.Errorf("annotation %s of Lease %q is %q, which is not an HTTP URL of at most %d bytes with a host and without credentials, query or fragment",
-			v1alpha1.EndpointAnnotation, lease.Name, endpoint, maxEndpoint)
+		return Report{}, fmt.Errorf("annotation %s of Lease %q is %s, which is not an HTTP URL of at most %d bytes with a host and without credentials, query or fragment",
+			v1alpha1.EndpointAnnotation, lease.Name, quoted(endpoint), maxEndpoint)
 	}
 	capacity, err := bytesOf(lease, v1alpha1.CapacityBytesAnnotation)
 	if err != nil {
@@ -135,7 +142,15 @@ func bytesOf(lease *coordinationv1.Lease, annotation string) (int64, error) {
 	value := lease.Annotations[annotation]
 	n, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("annotation %s of Lease %q is %q, which is not a number of bytes", annotation, lease.Name, value)
+		return 0, fmt.Errorf("annotation %s of Lease %q is %s, which is not a number of bytes", annotation, lease.Name, quoted(value))
 	}
 	return n, nil
+}
+
+// quoted is the beginning of what somebody else wrote, at any length.
+func quoted(value string) string {
+	if len(value) <= mostQuoted {
+		return strconv.Quote(value)
+	}
+	return fmt.Sprintf("%q... (%d bytes)", strings.ToValidUTF8(value[:mostQuoted], ""), len(value))
 }

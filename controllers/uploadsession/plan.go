@@ -151,6 +151,7 @@ func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
 	s := stand(f)
 	desired.CompletionTime = s.ended
 	for _, c := range s.conditions(desired.Admission.Replica) {
+		c.Message = conditions.Bounded(c.Message)
 		c.ObservedGeneration = o.session.Generation
 		c.LastTransitionTime = stamp
 		meta.SetStatusCondition(&desired.Conditions, c)

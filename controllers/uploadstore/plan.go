@@ -69,6 +69,7 @@ func planFor(o observation, now time.Time) plan {
 		ready = claimInUse(o)
 	}
 	ready.Type = v1alpha1.ConditionReady
+	ready.Message = conditions.Bounded(ready.Message)
 	ready.ObservedGeneration = o.store.Generation
 	ready.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
 	meta.SetStatusCondition(&desired.Conditions, ready)

@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -82,12 +83,26 @@ var _ = Describe("A store", func() {
 
 	It("has a status that the API server takes, whatever a replica reports", func(ctx SpecContext) {
 		w.createStore(ctx)
-		for _, bad := range []string{"", "models-0", "ftp:", "http://", "http://a b", "http://[::1", "http://%zz", "://x"} {
+		for _, bad := range []string{
+			"", "models-0", "ftp:", "http://", "http://a b", "http://[::1", "http://%zz", "://x",
+			strings.Repeat("a", 40_000), "https://" + strings.Repeat("\u202e", 40_000), strings.Repeat("\x01", 100_000),
+		} {
 			w.renew(ctx, replicaName, w.clock.Now(), map[string]string{
 				v1alpha1.EndpointAnnotation: bad, v1alpha1.CapacityBytesAnnotation: "1", v1alpha1.AvailableBytesAnnotation: "1",
 			})
 			w.stepStore(ctx)
-			Expect(condition(w.getStore(ctx).Status.Conditions, v1alpha1.ConditionReady)).To(Equal("False InvalidReport"), bad)
+			Expect(condition(w.getStore(ctx).Status.Conditions, v1alpha1.ConditionReady)).To(Equal("False InvalidReport"), bad[:min(len(bad), 80)])
+		}
+		for _, annotation := range []string{v1alpha1.CapacityBytesAnnotation, v1alpha1.AvailableBytesAnnotation, v1alpha1.CABundleAnnotation} {
+			report := map[string]string{
+				v1alpha1.EndpointAnnotation: "https://models-0", v1alpha1.CapacityBytesAnnotation: "1", v1alpha1.AvailableBytesAnnotation: "1",
+			}
+			report[annotation] = strings.Repeat("9", 100_000)
+			w.renew(ctx, replicaName, w.clock.Now(), report)
+			w.stepStore(ctx)
+			stored := w.getStore(ctx).Status.Conditions
+			Expect(condition(stored, v1alpha1.ConditionReady)).To(Equal("False InvalidReport"))
+			Expect(message(stored, v1alpha1.ConditionReady)).To(ContainSubstring(annotation))
 		}
 	})
 
