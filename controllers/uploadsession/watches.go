@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/heartbeat"
+	"github.com/slipway-dev/slipway/controllers/retry"
 	"github.com/slipway-dev/slipway/telemetry"
 )
 
@@ -45,7 +46,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.UploadStore{}, onStores(q)).
 		Watches(&v1alpha1.UploadQuota{}, onQuotas(q)).
 		Watches(&coordinationv1.Lease{}, onLeases(q)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers, NewQueue: newFairQueue}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, NewQueue: newFairQueue, RateLimiter: retry.Limiter()}).
 		Complete(telemetry.Reconciler("uploadsession", r))
 }
 

@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -22,6 +23,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/managed"
+	"github.com/slipway-dev/slipway/controllers/retry"
 	"github.com/slipway-dev/slipway/telemetry"
 )
 
@@ -42,6 +44,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(storesOfClaim(mgr.GetClient()))).
 		Watches(&coordinationv1.Lease{}, handler.EnqueueRequestsFromMapFunc(storeOf)).
 		Watches(&v1alpha1.UploadSession{}, countLater(), builder.WithPredicates(reservationChanges())).
+		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
 		Complete(telemetry.Reconciler("uploadstore", r))
 }
 

@@ -32,7 +32,7 @@ var house = []room{
 	// The operator: a room for each kind, which do not know each other, what they
 	// share, and the wiring of all. It never meets the dataplane.
 	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
-	{path: "controllers/keyring", rooms: []string{"api/...", "telemetry"}, libraries: kubernetes},
+	{path: "controllers/keyring", rooms: []string{"api/...", "controllers/retry", "telemetry"}, libraries: kubernetes},
 	{path: "controllers/injection", rooms: []string{"api/..."}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
@@ -54,6 +54,10 @@ var house = []room{
 	{path: "controllers/conditions", rooms: []string{"api/..."}, libraries: []string{
 		"k8s.io/apimachinery",
 		"k8s.io/client-go/applyconfigurations/meta",
+	}},
+	{path: "controllers/retry", libraries: []string{
+		"k8s.io/client-go/util/workqueue",
+		"sigs.k8s.io/controller-runtime/pkg/reconcile",
 	}},
 	// What the cache keeps: pure.
 	{path: "controllers/cached", rooms: []string{"controllers/conditions", "api/..."}, libraries: []string{
@@ -118,7 +122,7 @@ var house = []room{
 }
 
 // operator is what a reconciler may use of the module.
-var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat", "controllers/metrics", "telemetry"}
+var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat", "controllers/metrics", "controllers/retry", "telemetry"}
 
 // openTelemetry is what makes and sends spans.
 var openTelemetry = []string{"go.opentelemetry.io"}
