@@ -110,7 +110,8 @@ func difference(a, b map[string]*unstructured.Unstructured) []string {
 // Another namespace is the release's everywhere, and the manifest's nowhere, with every part that there is.
 func TestChartIsOfTheReleasesNamespace(t *testing.T) {
 	for _, in := range []string{"elsewhere", "default"} {
-		out := must(t)(helm(t, "template", "slipway", chart, "--namespace="+in, "--set=networkPolicy.enabled=true,prometheus.enabled=true"))
+		const parts = "--set=networkPolicy.enabled=true,prometheus.enabled=true"
+		out := must(t)(helm(t, "template", "slipway", chart, "--namespace="+in, parts))
 		if strings.Contains(out, namespace) {
 			t.Errorf("%s is in\n%s", namespace, out)
 		}

@@ -133,7 +133,8 @@ func (s *stage) run(t *testing.T, command string, arguments map[string]string) {
 	for name, value := range arguments {
 		environment = append(environment, name+"="+value)
 	}
-	must(t)(run(t, nil, "env", append(environment, "sh", "-euc", "cd '"+filepath.Join(s.root, s.workdir)+"' && "+command)...))
+	command = "cd '" + filepath.Join(s.root, s.workdir) + "' && " + command
+	must(t)(run(t, nil, "env", append(environment, "sh", "-euc", command)...))
 }
 
 // copyContext copies a file or folder of the build's context: what .dockerignore lets through.

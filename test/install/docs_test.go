@@ -21,12 +21,13 @@ const (
 func printed(t *testing.T, words string) string {
 	t.Helper()
 	found := ""
-	for _, block := range regexp.MustCompile("(?ms)^```[a-z]*\n(.*?)^```$").FindAllStringSubmatch(readFile(t, "docs/install.md"), -1) {
-		if strings.Contains(block[1], words) {
+	for i, block := range strings.Split(readFile(t, "docs/install.md"), "```") {
+		// Every other part is one, after the name of its language.
+		if _, block, _ = strings.Cut(block, "\n"); i%2 == 1 && strings.Contains(block, words) {
 			if found != "" {
 				t.Fatalf("%q is printed twice", words)
 			}
-			found = strings.ReplaceAll(block[1], "<registry>", registry)
+			found = strings.ReplaceAll(block, "<registry>", registry)
 		}
 	}
 	if found == "" {
@@ -64,6 +65,32 @@ func runsTheImages(t *testing.T, all []*unstructured.Unstructured) {
 	}
 }
 
+// An install without images says which it runs and what to set; one with them does not.
+func TestNotesTellOfMissingImages(t *testing.T) {
+	notes := func(args ...string) string {
+		args = append([]string{"install", "slipway", chart, "--namespace=default", "--dry-run=client"}, args...)
+		return must(t)(helm(t, args...))
+	}
+	without := notes()
+	for _, says := range []string{
+		"  slipway-manager:dev\n", "  slipway-dataplane:dev\n", "helm upgrade slipway charts/slipway --namespace default",
+		"--set-string manager.image.repository=", "--set-string dataplane.image.repository=",
+	} {
+		if !strings.Contains(without, says) {
+			t.Errorf("%q is not in\n%s", says, without[max(0, len(without)-2000):])
+		}
+	}
+	const manager = "--set-string=manager.image.repository=" + registry + "/slipway-manager"
+	one := notes(manager)
+	if strings.Contains(one, "--set-string manager.") || !strings.Contains(one, "--set-string dataplane.") {
+		t.Errorf("with the manager's image:\n%s", one[max(0, len(one)-2000):])
+	}
+	both := notes(manager, "--set-string=dataplane.image.repository="+registry+"/slipway-dataplane")
+	if strings.Contains(both, "No registry is set") {
+		t.Errorf("with both images:\n%s", both[max(0, len(both)-2000):])
+	}
+}
+
 // Each way to install that docs/install.md prints has the images that the reader gives it.
 func TestPrintedWaysHaveTheImages(t *testing.T) {
 	t.Run("one file", func(t *testing.T) {
@@ -88,12 +115,12 @@ func TestPrintedWaysHaveTheImages(t *testing.T) {
 	})
 	t.Run("make", func(t *testing.T) {
 		// What kubectl would be given is printed.
-		out := must(t)(run(t, nil, "sh", "-euc", strings.TrimSpace(printed(t, "make deploy"))+` -s KUBECTL="sh -c cat kubectl"`))
-		runsTheImages(t, objects(t, out))
+		command := strings.TrimSpace(printed(t, "make deploy")) + ` -s KUBECTL="sh -c cat kubectl"`
+		runsTheImages(t, objects(t, must(t)(run(t, nil, "sh", "-euc", command))))
 	})
 	t.Run("kustomization", func(t *testing.T) {
 		dir := clone(t)
-		remote := regexp.MustCompile(`github\.com/\S+\?ref=\.\.\.`)
+		remote := regexp.MustCompile(`github\.com/\S+\?ref=\.{3}`)
 		kustomization := remote.ReplaceAllString(printed(t, "resources: [github.com/"), "../config/default")
 		own := filepath.Join(dir, "own")
 		if err := os.Mkdir(own, 0o755); err != nil {
@@ -102,6 +129,7 @@ func TestPrintedWaysHaveTheImages(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(own, "kustomization.yaml"), []byte(kustomization), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		runsTheImages(t, objects(t, must(t)(run(t, nil, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", own))))
+		out := must(t)(run(t, nil, "go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", own))
+		runsTheImages(t, objects(t, out))
 	})
 }

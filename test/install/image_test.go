@@ -79,7 +79,8 @@ func testImage(t *testing.T, tarball, tag string, want *stage) {
 			return err
 		}
 		built++
-		if content, err := os.ReadFile(filepath.Join(want.root, name)); err != nil || !bytes.Equal(content, unpacked(t, layer)[name]) {
+		content, err := os.ReadFile(filepath.Join(want.root, name))
+		if err != nil || !bytes.Equal(content, unpacked(t, layer)[name]) {
 			t.Errorf("%s is another than the Dockerfile's (%v)", name, err)
 		}
 		return nil
