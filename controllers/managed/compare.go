@@ -102,12 +102,14 @@ func holdsAll(have, want map[string]string) bool {
 }
 
 // Owns reports whether an object is the store's own, and not one that only has
-// its name. What is not in a namespace has no owner, and its name says whose it is.
+// its name. Its labels say so. What something else controls is that one's: an earlier operator had the store control it,
+// and one that was left by an earlier store of the same name is on its way out.
 func Owns(store *v1alpha1.UploadStore, observed client.Object) bool {
-	if observed.GetLabels()[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByOperator {
+	labels := observed.GetLabels()
+	if labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByOperator || labels[v1alpha1.StoreLabel] != store.Name {
 		return false
 	}
-	return observed.GetNamespace() == "" || metav1.IsControlledBy(observed, store)
+	return metav1.GetControllerOf(observed) == nil || metav1.IsControlledBy(observed, store)
 }
 
 // Configuration returns an object for server-side apply, with nothing but what is asked for.

@@ -41,12 +41,11 @@ func StatefulSet(store *v1alpha1.UploadStore, replicas int32, options Options) *
 	return s
 }
 
-// metaOf is the metadata of an object of the store's, which goes with it.
+// metaOf is the metadata of an object of the store's. It has no owner: a store that is deleted in the foreground would
+// lose its dataplane to the garbage collector while sessions are still active. Its labels say whose it is, and the
+// operator deletes it when it lets the store go.
 func metaOf(store *v1alpha1.UploadStore, name string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{
-		Namespace: store.Namespace, Name: name, Labels: labels(store),
-		OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(store, v1alpha1.GroupVersion.WithKind("UploadStore"))},
-	}
+	return metav1.ObjectMeta{Namespace: store.Namespace, Name: name, Labels: labels(store)}
 }
 
 func typeOf(group, version, kind string) metav1.TypeMeta {

@@ -3,9 +3,11 @@ package uploadstore
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -14,14 +16,13 @@ import (
 	"github.com/slipway-dev/slipway/controllers/managed"
 )
 
-// The objects of a Managed store. Nothing of them is deleted but what Kubernetes
-// does not remove with the store. Roles are bound, and none is made: the operator
-// can grant what these two say and no more.
-// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;patch
+// The objects of a Managed store. They are deleted when the store is let go, and no sooner. Roles are bound, and none is
+// made: the operator can grant what these two say and no more.
+// +kubebuilder:rbac:groups=apps,resources=statefulsets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterrolebindings,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=slipway-dataplane-role;"system:auth-delegator",verbs=bind
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores/finalizers,verbs=update
@@ -33,7 +34,7 @@ import (
 // reports whether the store is gone then. What the API server refuses is noted in the observation.
 func (r *Reconciler) applyRun(ctx context.Context, o *observation, p runPlan) (gone bool, err error) {
 	if p.release {
-		return true, r.release(ctx, o.store)
+		return true, r.release(ctx, o)
 	}
 	if p.addFinalizer {
 		desired := configuration(o.store).WithFinalizers(v1alpha1.StoreFinalizer)
@@ -77,22 +78,27 @@ func (r *Reconciler) applyObject(ctx context.Context, store *v1alpha1.UploadStor
 	return nil
 }
 
-// release removes what Kubernetes does not remove with the store, and lets the
-// store go. The finalizer is patched away instead of applied: an apply would
-// leave one that somebody else owns too, such as a restored backup, for ever.
-func (r *Reconciler) release(ctx context.Context, store *v1alpha1.UploadStore) error {
-	binding := managed.ClusterRoleBinding(store)
-	if err := r.Direct.Get(ctx, client.ObjectKeyFromObject(binding), binding); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("get the store's ClusterRoleBinding: %w", err)
-	} else if err == nil && managed.Owns(store, binding) {
-		observed := client.Preconditions{UID: &binding.UID}
-		if err := client.IgnoreNotFound(r.Direct.Delete(ctx, binding, observed)); err != nil {
-			return fmt.Errorf("delete the store's ClusterRoleBinding: %w", err)
+// release deletes what the store consists of, the Pods first and the rights that they need last, and lets the store go.
+// The finalizer is patched away instead of applied: an apply would leave one that somebody else owns too, such as a
+// restored backup, for ever.
+func (r *Reconciler) release(ctx context.Context, o *observation) error {
+	objects := managed.Objects(o.store, 1, o.run.options)
+	for _, object := range slices.Backward(objects) {
+		kind := object.GetObjectKind().GroupVersionKind()
+		observed := o.run.objects[keyOf(object, kind)]
+		if observed == nil || !managed.Owns(o.store, observed) || observed.GetDeletionTimestamp() != nil {
+			continue
+		}
+		// Of another object under the same name nothing is known. In the background its own dependents go too.
+		uid := observed.GetUID()
+		only := []client.DeleteOption{client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground)}
+		if err := client.IgnoreNotFound(r.Direct.Delete(ctx, object, only...)); err != nil {
+			return fmt.Errorf("delete %s %s: %w", kind.Kind, object.GetName(), err)
 		}
 	}
-	observed := client.MergeFromWithOptions(store.DeepCopy(), client.MergeFromWithOptimisticLock{})
-	controllerutil.RemoveFinalizer(store, v1alpha1.StoreFinalizer)
-	if err := client.IgnoreNotFound(r.Client.Patch(ctx, store, observed, client.FieldOwner(v1alpha1.OperatorFieldManager))); err != nil {
+	observed := client.MergeFromWithOptions(o.store.DeepCopy(), client.MergeFromWithOptimisticLock{})
+	controllerutil.RemoveFinalizer(o.store, v1alpha1.StoreFinalizer)
+	if err := client.IgnoreNotFound(r.Client.Patch(ctx, o.store, observed, client.FieldOwner(v1alpha1.OperatorFieldManager))); err != nil {
 		return fmt.Errorf("remove the finalizer: %w", err)
 	}
 	return nil

@@ -22,7 +22,7 @@ type runPlan struct {
 	addFinalizer bool
 	// apply are the objects that are not as they should be.
 	apply []client.Object
-	// release removes what is outside the store's namespace, and then the finalizer.
+	// release deletes what the store consists of, and then removes the finalizer.
 	release bool
 }
 

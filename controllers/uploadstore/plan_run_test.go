@@ -176,7 +176,7 @@ func TestReadinessOfAManagedStore(t *testing.T) {
 func TestPlanOfAManagedStore(t *testing.T) {
 	deleted := func(o *observation) { o.store.DeletionTimestamp = &metav1.Time{Time: noon} }
 	unfinalized := func(o *observation) { o.store.Finalizers = nil }
-	taken := func(o *observation) { o.run.objects[objectKey{"Service", "models"}].SetOwnerReferences(nil) }
+	taken := func(o *observation) { o.run.objects[objectKey{"Service", "models"}].SetLabels(nil) }
 	for _, test := range []struct {
 		name    string
 		o       observation

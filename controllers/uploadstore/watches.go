@@ -33,12 +33,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("uploadstore").
 		For(&v1alpha1.UploadStore{}, builder.WithPredicates(specChanges())).
 		Watches(&v1alpha1.UploadStore{}, handler.EnqueueRequestsFromMapFunc(othersOnClaim(mgr.GetClient())), builder.WithPredicates(comingAndGoing())).
-		Owns(&appsv1.StatefulSet{}).
-		Owns(&corev1.Service{}).
-		Owns(&corev1.ServiceAccount{}).
-		Owns(&rbacv1.RoleBinding{}).
-		Owns(&networkingv1.NetworkPolicy{}).
-		Owns(&policyv1.PodDisruptionBudget{}).
+		Watches(&appsv1.StatefulSet{}, handler.EnqueueRequestsFromMapFunc(storeOf)).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(storeOf)).
+		Watches(&corev1.ServiceAccount{}, handler.EnqueueRequestsFromMapFunc(storeOf)).
+		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(storeOf)).
+		Watches(&networkingv1.NetworkPolicy{}, handler.EnqueueRequestsFromMapFunc(storeOf)).
+		Watches(&policyv1.PodDisruptionBudget{}, handler.EnqueueRequestsFromMapFunc(storeOf)).
 		Watches(&rbacv1.ClusterRoleBinding{}, handler.EnqueueRequestsFromMapFunc(storeOfBinding)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(storeOf)).
 		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(storesOfClaim(mgr.GetClient()))).

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/managed"
@@ -350,6 +351,38 @@ var _ = Describe("A managed store", func() {
 		Expect(apierrors.IsNotFound(user.Get(ctx, w.key(storeName), &v1alpha1.UploadStore{}))).To(BeTrue())
 		Expect(apierrors.IsNotFound(user.Get(ctx, client.ObjectKeyFromObject(binding), binding))).To(BeTrue())
 	})
+
+	for _, cascade := range []metav1.DeletionPropagation{
+		metav1.DeletePropagationForeground, metav1.DeletePropagationBackground, metav1.DeletePropagationOrphan,
+	} {
+		It("keeps its dataplane until its sessions have ended, and leaves nothing, deleted with "+string(cascade), func(ctx SpecContext) {
+			w.haveReadyStore(ctx, inManaged)
+			w.createClaim(ctx, corev1.ReadWriteOnce, corev1.ClaimBound)
+			s := w.createSession(ctx)
+			w.step(ctx, s)
+			before := w.set(ctx)
+			Expect(user.Delete(ctx, w.getStore(ctx), client.PropagationPolicy(cascade))).To(Succeed())
+			w.stepStore(ctx)
+			Expect(ready(ctx)).To(Equal("False StoreDeleting"))
+			// The garbage collector deletes what has owners, and nothing else.
+			store := w.getStore(ctx)
+			for _, object := range managed.Objects(store, 1, dataplaneOptions) {
+				get(ctx, w, object)
+				Expect(object.GetOwnerReferences()).To(BeEmpty(), object.GetName())
+			}
+			Expect(w.set(ctx).UID).To(Equal(before.UID))
+
+			report(ctx, s, w.publication())
+			w.stepStore(ctx)
+			for _, object := range managed.Objects(store, 1, dataplaneOptions) {
+				err := user.Get(ctx, client.ObjectKeyFromObject(object), object)
+				Expect(apierrors.IsNotFound(err)).To(BeTrue(), "%T %s: %v", object, object.GetName(), err)
+			}
+			// What is left of the store is for the garbage collector, which this control plane does not have.
+			err := user.Get(ctx, w.key(storeName), store)
+			Expect(apierrors.IsNotFound(err) || !controllerutil.ContainsFinalizer(store, v1alpha1.StoreFinalizer)).To(BeTrue())
+		})
+	}
 
 	It("lets a namespace end in which nothing runs any more", func(ctx SpecContext) {
 		w.haveReadyStore(ctx, inManaged)
