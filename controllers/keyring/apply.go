@@ -26,6 +26,13 @@ func (r *Reconciler) apply(ctx context.Context, o observation, p plan) error {
 			return err
 		}
 	}
+	for _, secret := range p.deletes {
+		// As it was observed: the keys of a store that has come since are not lost.
+		observed := client.Preconditions{UID: &secret.UID, ResourceVersion: &secret.ResourceVersion}
+		if err := client.IgnoreNotFound(r.Client.Delete(ctx, secret, observed)); err != nil {
+			return fmt.Errorf("delete Secret %s: %w", secret.Name, err)
+		}
+	}
 	if len(p.changes) > 0 {
 		log.FromContext(ctx).Info("keys and certificates are new", "namespace", o.namespace, "what", p.changes)
 	}

@@ -28,6 +28,8 @@ type plan struct {
 	// for as long. If the second write fails, the bundle has a CA too many, which can't sign any
 	// more and leaves the bundle after the last certificate that it has signed.
 	writes []*corev1.Secret
+	// deletes are the Secrets that nobody needs any more, and that Kubernetes does not remove.
+	deletes []*corev1.Secret
 	// changes tell a person what is new.
 	changes []string
 	// obstacle says which Secret is in the way, and what to do. Nothing is written then.
@@ -37,11 +39,10 @@ type plan struct {
 // planFor decides what becomes of the keys and certificates of a namespace. It
 // fails only with its source of randomness.
 //
-// A namespace without a store needs nothing: the Secrets belong to the stores,
-// and Kubernetes removes them with the last one.
+// A namespace without a store needs nothing: the Secrets go with the last one.
 func planFor(o observation, now time.Time, random io.Reader) (plan, error) {
 	if len(o.stores) == 0 {
-		return plan{}, nil
+		return plan{deletes: leftBehind(o)}, nil
 	}
 	for _, secret := range []*corev1.Secret{o.ca, o.dataplane} {
 		if why := obstacle(secret); why != "" {
@@ -132,9 +133,26 @@ func changed(namespace, name string, kind corev1.SecretType, observed *corev1.Se
 	return desired
 }
 
+// leftBehind are the Secrets without a store that Kubernetes does not remove, as nothing owns them.
+func leftBehind(o observation) []*corev1.Secret {
+	var list []*corev1.Secret
+	for _, secret := range []*corev1.Secret{o.dataplane, o.ca} {
+		if secret != nil && obstacle(secret) == "" && len(secret.OwnerReferences) == 0 && secret.DeletionTimestamp.IsZero() {
+			list = append(list, secret)
+		}
+	}
+	return list
+}
+
+// ownersOf are the stores, with the last of which Kubernetes removes a Secret. There are none where a store is Managed:
+// when that is deleted in the foreground, its active sessions would lose their certificates and keys before they end.
+// Its finalizer holds it until the operator is there to see it go.
 func ownersOf(stores []v1alpha1.UploadStore) []metav1.OwnerReference {
 	var owners []metav1.OwnerReference
 	for i := range stores {
+		if stores[i].Spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged {
+			return nil
+		}
 		owners = append(owners, metav1.OwnerReference{
 			APIVersion: v1alpha1.GroupVersion.String(), Kind: "UploadStore", Name: stores[i].Name, UID: stores[i].UID,
 		})

@@ -293,6 +293,34 @@ func TestStoresComeAndGo(t *testing.T) {
 	}
 }
 
+// What a Managed store needs to serve its last sessions has no owner that the garbage collector could act on, and
+// goes with the last store all the same.
+func TestSecretsOfManagedStores(t *testing.T) {
+	w := newWorld(t, "models", "data")
+	w.step(2)
+	w.store("models").Spec.Dataplane.Mode = v1alpha1.DataplaneModeManaged
+	w.step(2)
+	for _, secret := range []*corev1.Secret{w.o.dataplane, w.o.ca} {
+		if len(secret.OwnerReferences) != 0 {
+			t.Errorf("%s belongs to %v", secret.Name, secret.OwnerReferences)
+		}
+	}
+	w.remove("data")
+	w.step(2)
+	if p := w.plan(); len(p.deletes) != 0 {
+		t.Errorf("with a store left, %v are deleted", p.deletes)
+	}
+	w.remove("models")
+	if p := w.plan(); len(p.writes) != 0 || len(p.deletes) != 2 {
+		t.Errorf("without stores %d Secrets are written and %d deleted, want 0 and 2", len(p.writes), len(p.deletes))
+	}
+	w.o.ca.Labels = nil
+	w.o.dataplane.DeletionTimestamp = &metav1.Time{Time: w.now}
+	if p := w.plan(); len(p.deletes) != 0 {
+		t.Errorf("what is not Slipway's, or goes already, is deleted: %v", p.deletes)
+	}
+}
+
 // TestARotation follows one CA from its last days to the end of its last certificate.
 func TestARotation(t *testing.T) {
 	w := newWorld(t, "models")

@@ -68,6 +68,25 @@ var _ = Describe("The keys and certificates of a namespace", func() {
 		Expect(writesOf(ctx, operatorUser, w.namespace)).To(HaveLen(2))
 	})
 
+	It("stay with a Managed store until it goes, however it is deleted", func(ctx SpecContext) {
+		Expect(user.Delete(ctx, w.getStore(ctx))).To(Succeed())
+		store := w.createStore(ctx, inManaged, func(s *v1alpha1.UploadStore) { s.Finalizers = []string{"example.com/held"} })
+		step(ctx)
+		before := get(ctx, v1alpha1.CASecretName)
+		Expect(before.OwnerReferences).To(BeEmpty())
+		Expect(user.Delete(ctx, store, client.PropagationPolicy(metav1.DeletePropagationForeground))).To(Succeed())
+		step(ctx)
+		Expect(get(ctx, v1alpha1.CASecretName).Data).To(Equal(before.Data))
+
+		store = w.getStore(ctx)
+		store.Finalizers = nil
+		Expect(user.Update(ctx, store)).To(Succeed())
+		step(ctx)
+		for _, name := range []string{v1alpha1.CASecretName, v1alpha1.DataplaneSecretName} {
+			Expect(apierrors.IsNotFound(user.Get(ctx, w.key(name), &corev1.Secret{}))).To(BeTrue(), name)
+		}
+	})
+
 	DescribeTable("are repaired", func(ctx SpecContext, damage func(ctx context.Context, secret *corev1.Secret), name string) {
 		step(ctx)
 		before := get(ctx, name)
