@@ -4,8 +4,14 @@ package v1alpha1
 const (
 	// ConditionAdmitted is True once a replica and the room for the session are granted.
 	ConditionAdmitted = "Admitted"
-	// ConditionReady is True while a session takes chunks, or while a store takes sessions.
+	// ConditionAcceptingChunks is True while a session takes chunks.
+	ConditionAcceptingChunks = "AcceptingChunks"
+	// ConditionReady is True once the object of a session is published, or while a store takes
+	// sessions: what the resource is for is there. Tools such as Helm and Flux wait for it.
 	ConditionReady = "Ready"
+	// ConditionStalled is True once a session ended without an object, and missing otherwise, as
+	// kstatus has it: tools stop waiting for Ready.
+	ConditionStalled = "Stalled"
 	// ConditionSucceeded is Unknown while a session is active, True once its object is
 	// published, False once it ended in any other way.
 	ConditionSucceeded = "Succeeded"

@@ -408,8 +408,9 @@ type UploadSessionResult struct {
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.result) || (has(self.result) && self.result == oldSelf.result)",message="result is written once"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.reclaimedTime) || (has(self.reclaimedTime) && self.reclaimedTime == oldSelf.reclaimedTime)",message="reclaimedTime is written once"
 type UploadSessionStatus struct {
-	// conditions are Admitted (a replica and the room are granted), Ready (chunks are taken now)
-	// and Succeeded (Unknown while the session is active; its reason says how it stands).
+	// conditions are Admitted (a replica and the room are granted), AcceptingChunks (chunks are taken now),
+	// Succeeded (Unknown while the session is active; its reason says how it stands), Ready (the object
+	// is published) and, once the session ended without an object, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -36,7 +36,8 @@ func Session(obj any) (any, error) {
 
 // told is the operator's own conditions. What others add is nothing that it reads.
 func told(list []metav1.Condition) []metav1.Condition {
-	own := conditions.Own(list, v1alpha1.ConditionAdmitted, v1alpha1.ConditionReady, v1alpha1.ConditionSucceeded)
+	own := conditions.Own(list, v1alpha1.ConditionAdmitted, v1alpha1.ConditionAcceptingChunks, v1alpha1.ConditionSucceeded,
+		v1alpha1.ConditionReady, v1alpha1.ConditionStalled)
 	for i := range own {
 		c := &own[i]
 		c.Type, c.Status, c.Reason, c.Message = one(c.Type), one(c.Status), one(c.Reason), one(c.Message)

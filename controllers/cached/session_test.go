@@ -35,7 +35,10 @@ func hostile(i int) *v1alpha1.UploadSession {
 	for a := range 16 {
 		s.Spec.Attributes[fmt.Sprint(a, long(50))] = v1alpha1.AttributeValue(long(256))
 	}
-	for _, c := range []string{v1alpha1.ConditionAdmitted, v1alpha1.ConditionReady, v1alpha1.ConditionSucceeded, "Scanned"} {
+	for _, c := range []string{
+		v1alpha1.ConditionAdmitted, v1alpha1.ConditionAcceptingChunks, v1alpha1.ConditionSucceeded,
+		v1alpha1.ConditionReady, v1alpha1.ConditionStalled, "Scanned",
+	} {
 		s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{
 			Type: c, Status: metav1.ConditionFalse, Reason: "Store" + long(10), Message: long(300), LastTransitionTime: metav1.NewTime(time.Unix(1, 0)),
 		})

@@ -11,7 +11,7 @@ import (
 // Own returns copies of the conditions of the given types, in the order of the
 // types. What others add to a list is not the reconciler's to compare or write.
 func Own(list []metav1.Condition, types ...string) []metav1.Condition {
-	var own []metav1.Condition
+	own := make([]metav1.Condition, 0, min(len(list), len(types))) // no more: every cached session has one
 	for _, t := range types {
 		if c := meta.FindStatusCondition(list, t); c != nil {
 			own = append(own, *c)

@@ -3,6 +3,7 @@ package uploadsession
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -86,8 +87,9 @@ func endedBy(reason string) func(*v1alpha1.UploadSession) {
 	return func(s *v1alpha1.UploadSession) {
 		s.Status.CompletionTime = metav1.NewTime(noon)
 		ended := standing{succeeded: metav1.ConditionFalse, reason: reason, ended: s.Status.CompletionTime}
-		for i, c := range ended.conditions("models-0") {
-			s.Status.Conditions[i].Status, s.Status.Conditions[i].Reason, s.Status.Conditions[i].Message = c.Status, c.Reason, c.Message
+		for _, c := range ended.conditions("models-0") {
+			c.ObservedGeneration, c.LastTransitionTime = s.Generation, metav1.NewTime(noon)
+			meta.SetStatusCondition(&s.Status.Conditions, c)
 		}
 	}
 }

@@ -118,7 +118,10 @@ func leftovers(s *v1alpha1.UploadSession, desired v1alpha1.UploadSessionStatus) 
 }
 
 // conditionTypes are the conditions that the operator owns.
-var conditionTypes = []string{v1alpha1.ConditionAdmitted, v1alpha1.ConditionReady, v1alpha1.ConditionSucceeded}
+var conditionTypes = []string{
+	v1alpha1.ConditionAdmitted, v1alpha1.ConditionAcceptingChunks, v1alpha1.ConditionSucceeded,
+	v1alpha1.ConditionReady, v1alpha1.ConditionStalled,
+}
 
 // ownStatus returns what the operator owns of the status.
 func ownStatus(s *v1alpha1.UploadSession) v1alpha1.UploadSessionStatus {
@@ -150,6 +153,9 @@ func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
 
 	s := stand(f)
 	desired.CompletionTime = s.ended
+	if !s.failed() {
+		meta.RemoveStatusCondition(&desired.Conditions, v1alpha1.ConditionStalled)
+	}
 	for _, c := range s.conditions(desired.Admission.Replica) {
 		c.Message = conditions.Bounded(c.Message)
 		c.ObservedGeneration = o.session.Generation
@@ -169,23 +175,40 @@ func (s standing) conditions(replica string) []metav1.Condition {
 		admitted.Reason = v1alpha1.ReasonAdmitted
 		admitted.Message = fmt.Sprintf("Replica %q holds the session.", replica)
 	}
-	ready := metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: s.reason, Message: s.message,
+	accepting := metav1.Condition{
+		Type: v1alpha1.ConditionAcceptingChunks, Status: metav1.ConditionFalse, Reason: s.reason, Message: s.message,
 	}
 	switch {
 	case s.reason == v1alpha1.ReasonUploading:
-		ready.Status = metav1.ConditionTrue
-	case s.left != "":
-		ready.Reason = v1alpha1.ReasonDeleting
-		ready.Message = s.left
+		accepting.Status = metav1.ConditionTrue
 	case !s.ended.IsZero():
-		ready.Reason = v1alpha1.ReasonFinished
-		ready.Message = "The session has ended."
+		accepting.Reason = v1alpha1.ReasonFinished
+		accepting.Message = "The session has ended."
 	}
 	succeeded := metav1.Condition{
 		Type: v1alpha1.ConditionSucceeded, Status: s.succeeded, Reason: s.reason, Message: s.message,
 	}
-	return []metav1.Condition{admitted, ready, succeeded}
+	all := []metav1.Condition{admitted, accepting, succeeded, s.ready()}
+	if s.failed() {
+		stalled := succeeded
+		stalled.Type, stalled.Status = v1alpha1.ConditionStalled, metav1.ConditionTrue
+		all = append(all, stalled)
+	}
+	return all
+}
+
+// ready is what tools take a resource for that know nothing of uploads: not there yet, or there.
+func (s standing) ready() metav1.Condition {
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: s.reason, Message: s.message,
+	}
+	switch {
+	case s.left != "":
+		c.Reason, c.Message = v1alpha1.ReasonDeleting, s.left
+	case s.succeeded == metav1.ConditionTrue:
+		c.Status = metav1.ConditionTrue
+	}
+	return c
 }
 
 // changed returns the desired status, or nil when it is there already.

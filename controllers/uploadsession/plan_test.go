@@ -15,9 +15,9 @@ import (
 
 // expected is what a plan does, in the words of its reader.
 type expected struct {
-	// admitted, ready and succeeded are the conditions as "status reason"; all empty when
+	// admitted, accepting and succeeded are the conditions as "status reason"; all empty when
 	// the status is not written.
-	admitted, ready, succeeded string
+	admitted, accepting, succeeded string
 	// says is part of Succeeded's message, or of the event's note when no status is written.
 	says string
 	// finalizer is "added", "removed" or empty.
@@ -45,7 +45,7 @@ func TestPlan(t *testing.T) {
 			name: "a session is admitted at once when its store has a replica and room",
 			o:    alone(session(), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading",
+				admitted: "True Admitted", accepting: "True Uploading", succeeded: "Unknown Uploading",
 				says:      "Send the chunks to http://10.0.0.1:8443/v1/namespaces/ml/uploadsessions/llama.",
 				finalizer: "added", again: day + expiryGrace,
 			},
@@ -54,7 +54,7 @@ func TestPlan(t *testing.T) {
 			name: "a session waits while its store is missing, and needs no finalizer yet",
 			o:    alone(session(), nil),
 			want: expected{
-				admitted: "False StoreNotFound", ready: "False StoreNotFound", succeeded: "Unknown StoreNotFound",
+				admitted: "False StoreNotFound", accepting: "False StoreNotFound", succeeded: "Unknown StoreNotFound",
 				says: `There is no UploadStore "models" in namespace "ml": create it`, again: 7 * day,
 			},
 		},
@@ -62,7 +62,7 @@ func TestPlan(t *testing.T) {
 			name: "a session waits while its store is not ready, and tells why the store is not",
 			o:    alone(session(), store(notReady)),
 			want: expected{
-				admitted: "False StoreNotReady", ready: "False StoreNotReady", succeeded: "Unknown StoreNotReady",
+				admitted: "False StoreNotReady", accepting: "False StoreNotReady", succeeded: "Unknown StoreNotReady",
 				says: "start one with --store models", again: 7 * day,
 			},
 		},
@@ -70,7 +70,7 @@ func TestPlan(t *testing.T) {
 			name: "a session waits while the volume has no room for it",
 			o:    alone(session(), store(available(99))),
 			want: expected{
-				admitted: "False InsufficientSpace", ready: "False InsufficientSpace", succeeded: "Unknown InsufficientSpace",
+				admitted: "False InsufficientSpace", accepting: "False InsufficientSpace", succeeded: "Unknown InsufficientSpace",
 				says:  `Waits for objects in UploadStore "models" to be deleted: needs 100, and the volume would have 99 free`,
 				event: "Normal InsufficientSpace", again: 7 * day,
 			},
@@ -79,7 +79,7 @@ func TestPlan(t *testing.T) {
 			name: "a session that asks for more than the store allows ends, and says so once",
 			o:    alone(session(), store(maxObject(99))),
 			want: expected{
-				admitted: "False ExceedsStoreLimits", ready: "False Finished", succeeded: "False ExceedsStoreLimits",
+				admitted: "False ExceedsStoreLimits", accepting: "False Finished", succeeded: "False ExceedsStoreLimits",
 				says: "takes objects of at most 99 bytes", event: "Warning ExceedsStoreLimits", ended: ptr.To[time.Duration](0),
 			},
 		},
@@ -87,7 +87,7 @@ func TestPlan(t *testing.T) {
 			name: "a suspended session is not admitted",
 			o:    alone(session(desired(v1alpha1.DesiredStateSuspended)), store()),
 			want: expected{
-				admitted: "False Suspended", ready: "False Suspended", succeeded: "Unknown Suspended",
+				admitted: "False Suspended", accepting: "False Suspended", succeeded: "Unknown Suspended",
 				says: "set desiredState to Active to start it", again: 7 * day,
 			},
 		},
@@ -95,7 +95,7 @@ func TestPlan(t *testing.T) {
 			name: "a session cancelled before its admission is ended by the operator",
 			o:    alone(session(desired(v1alpha1.DesiredStateCancelled)), store()),
 			want: expected{
-				admitted: "False Cancelled", ready: "False Finished", succeeded: "False Cancelled",
+				admitted: "False Cancelled", accepting: "False Finished", succeeded: "False Cancelled",
 				says: "before it was admitted", event: "Normal Cancelled", ended: ptr.To[time.Duration](0),
 			},
 		},
@@ -103,7 +103,7 @@ func TestPlan(t *testing.T) {
 			name: "a session whose finalizer was written just before a crash is admitted without another write of it",
 			o:    alone(session(finalizer), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
+				admitted: "True Admitted", accepting: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
 			},
 		},
 
@@ -118,7 +118,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(waiting, queueDeadlineOf(time.Hour)), nil),
 			at:   time.Hour,
 			want: expected{
-				admitted: "False QueueDeadlineExceeded", ready: "False Finished", succeeded: "False QueueDeadlineExceeded",
+				admitted: "False QueueDeadlineExceeded", accepting: "False Finished", succeeded: "False QueueDeadlineExceeded",
 				says:  `was not admitted within 1h0m0s (queueDeadlineSeconds); no byte was taken. It waited for this: There is no UploadStore "models"`,
 				event: "Warning QueueDeadlineExceeded", ended: ptr.To(time.Hour),
 			},
@@ -128,7 +128,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(waiting, desired(v1alpha1.DesiredStateSuspended)), store()),
 			at:   7 * day,
 			want: expected{
-				admitted: "False QueueDeadlineExceeded", ready: "False Finished", succeeded: "False QueueDeadlineExceeded",
+				admitted: "False QueueDeadlineExceeded", accepting: "False Finished", succeeded: "False QueueDeadlineExceeded",
 				says: "Create it again.", event: "Warning QueueDeadlineExceeded", ended: ptr.To(7 * day),
 			},
 		},
@@ -137,7 +137,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(waiting, queueDeadlineOf(time.Hour)), store()),
 			at:   time.Hour,
 			want: expected{
-				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", finalizer: "added",
+				admitted: "True Admitted", accepting: "True Uploading", succeeded: "Unknown Uploading", finalizer: "added",
 				event: "", again: day + expiryGrace - time.Hour,
 			},
 		},
@@ -173,7 +173,7 @@ func TestPlan(t *testing.T) {
 			name: "a session waits for its replica and never moves to another",
 			o:    alone(session(admitted), store(replicas("models-1"))),
 			want: expected{
-				admitted: "True Admitted", ready: "False ReplicaNotReady", succeeded: "Unknown ReplicaNotReady",
+				admitted: "True Admitted", accepting: "False ReplicaNotReady", succeeded: "Unknown ReplicaNotReady",
 				says: `Replica "models-0" holds the session's bytes and is not alive`, again: day + expiryGrace,
 			},
 		},
@@ -188,7 +188,7 @@ func TestPlan(t *testing.T) {
 			o:    replicaAliveUntil(0, alone(session(admitted, desired(v1alpha1.DesiredStateCancelled)), store(replicas("models-1")))),
 			at:   59 * time.Second,
 			want: expected{
-				admitted: "True Admitted", ready: "False Cancelling", succeeded: "Unknown Cancelling",
+				admitted: "True Admitted", accepting: "False Cancelling", succeeded: "Unknown Cancelling",
 				says: `replica "models-0" has yet to free the staged bytes.`, again: time.Second,
 			},
 		},
@@ -197,7 +197,7 @@ func TestPlan(t *testing.T) {
 			o:    replicaAliveUntil(0, alone(session(admitted), store(replicas("models-1")))),
 			at:   time.Minute,
 			want: expected{
-				admitted: "True Admitted", ready: "False ReplicaNotReady", succeeded: "Unknown ReplicaNotReady",
+				admitted: "True Admitted", accepting: "False ReplicaNotReady", succeeded: "Unknown ReplicaNotReady",
 				says: `Replica "models-0" holds the session's bytes and is not alive`, again: day + expiryGrace - time.Minute,
 			},
 		},
@@ -205,14 +205,14 @@ func TestPlan(t *testing.T) {
 			name: "a session goes on when its replica is back",
 			o:    alone(session(admitted, standsAs(v1alpha1.ReasonReplicaNotReady)), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
+				admitted: "True Admitted", accepting: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
 			},
 		},
 		{
 			name: "an admitted session is suspended",
 			o:    alone(session(admitted, desired(v1alpha1.DesiredStateSuspended)), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "False Suspended", succeeded: "Unknown Suspended",
+				admitted: "True Admitted", accepting: "False Suspended", succeeded: "Unknown Suspended",
 				says: "What is held is kept", again: day + expiryGrace,
 			},
 		},
@@ -220,14 +220,14 @@ func TestPlan(t *testing.T) {
 			name: "a suspended session resumes",
 			o:    alone(session(admitted, standsAs(v1alpha1.ReasonSuspended)), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
+				admitted: "True Admitted", accepting: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
 			},
 		},
 		{
 			name: "a session cancelled after its admission waits for the replica to confirm",
 			o:    alone(session(admitted, desired(v1alpha1.DesiredStateCancelled)), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "False Cancelling", succeeded: "Unknown Cancelling",
+				admitted: "True Admitted", accepting: "False Cancelling", succeeded: "Unknown Cancelling",
 				says: `replica "models-0" has yet to free the staged bytes.`, again: day + expiryGrace,
 			},
 		},
@@ -242,7 +242,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(admitted), store()),
 			at:   day + expiryGrace,
 			want: expected{
-				admitted: "True Admitted", ready: "False Expiring", succeeded: "Unknown Expiring",
+				admitted: "True Admitted", accepting: "False Expiring", succeeded: "Unknown Expiring",
 				says: "activeDeadlineSeconds have passed",
 			},
 		},
@@ -251,7 +251,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(admitted), store(notReady)),
 			at:   day + expiryGrace,
 			want: expected{
-				admitted: "True Admitted", ready: "False Expiring", succeeded: "Unknown Expiring", says: "is not alive; start it again",
+				admitted: "True Admitted", accepting: "False Expiring", succeeded: "Unknown Expiring", says: "is not alive; start it again",
 			},
 		},
 		{
@@ -265,7 +265,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(admitted, deadline(2*day)), store()),
 			at:   day,
 			want: expected{
-				admitted: "True Admitted", ready: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
+				admitted: "True Admitted", accepting: "True Uploading", succeeded: "Unknown Uploading", again: day + expiryGrace,
 			},
 		},
 		{
@@ -278,7 +278,7 @@ func TestPlan(t *testing.T) {
 			o:    replicaAliveUntil(10*time.Second, alone(session(admitted), nil)),
 			at:   10 * time.Second,
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "False StoreGone",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "False StoreGone",
 				says: `UploadStore "models" was deleted and replica "models-0" is not alive`, event: "Warning StoreGone", ended: ptr.To(10 * time.Second),
 			},
 		},
@@ -287,7 +287,7 @@ func TestPlan(t *testing.T) {
 			name: "a session on a replica that is said to be gone for good has a while to see it come back",
 			o:    replicaGoneAt(time.Minute, alone(session(admitted, standsAs(v1alpha1.ReasonReplicaNotReady)), store(replicas("models-1")))),
 			want: expected{
-				admitted: "True Admitted", ready: "False ReplicaNotReady", succeeded: "Unknown ReplicaNotReady",
+				admitted: "True Admitted", accepting: "False ReplicaNotReady", succeeded: "Unknown ReplicaNotReady",
 				says: "goes on when the replica is started again", again: time.Minute,
 			},
 		},
@@ -296,7 +296,7 @@ func TestPlan(t *testing.T) {
 			o:    replicaGoneAt(time.Minute, alone(session(admitted), store(replicas("models-1")))),
 			at:   time.Minute,
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "False ReplicaGone",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "False ReplicaGone",
 				says: `Replica "models-0" is gone for good`, event: "Warning ReplicaGone", ended: ptr.To(time.Minute),
 			},
 		},
@@ -310,7 +310,7 @@ func TestPlan(t *testing.T) {
 			name: "a session that is cancelled ends although its replica never confirms",
 			o:    replicaGoneAt(0, alone(session(admitted, desired(v1alpha1.DesiredStateCancelled)), store(notReady))),
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "False ReplicaGone",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "False ReplicaGone",
 				event: "Warning ReplicaGone", ended: ptr.To[time.Duration](0),
 			},
 		},
@@ -326,7 +326,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(admitted, result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
 			at:   time.Minute,
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "True Published",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "True Published",
 				says: "verified and published", event: "Normal Published", ended: ptr.To(time.Second),
 			},
 		},
@@ -334,7 +334,7 @@ func TestPlan(t *testing.T) {
 			name: "a session whose bytes are wrong fails for the reason that the dataplane gives",
 			o:    alone(session(admitted, result(v1alpha1.UploadOutcomeFailed, v1alpha1.ReasonDigestMismatch)), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "False DigestMismatch",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "False DigestMismatch",
 				event: "Warning DigestMismatch", ended: ptr.To(time.Second),
 			},
 		},
@@ -342,7 +342,7 @@ func TestPlan(t *testing.T) {
 			name: "a session that a client aborted ends as somebody asked for",
 			o:    alone(session(admitted, result(v1alpha1.UploadOutcomeAborted, v1alpha1.ReasonAborted)), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "False Aborted",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "False Aborted",
 				event: "Normal Aborted", ended: ptr.To(time.Second),
 			},
 		},
@@ -350,7 +350,7 @@ func TestPlan(t *testing.T) {
 			name: "a session that timed out fails",
 			o:    alone(session(admitted, result(v1alpha1.UploadOutcomeExpired, v1alpha1.ReasonIdleTimeout)), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "False IdleTimeout",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "False IdleTimeout",
 				event: "Warning IdleTimeout", ended: ptr.To(time.Second),
 			},
 		},
@@ -359,7 +359,7 @@ func TestPlan(t *testing.T) {
 			o: alone(session(admitted, desired(v1alpha1.DesiredStateCancelled),
 				result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "True Published",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "True Published",
 				event: "Normal Published", ended: ptr.To(time.Second),
 			},
 		},
@@ -368,7 +368,7 @@ func TestPlan(t *testing.T) {
 			o: alone(session(admitted, endedBy(v1alpha1.ReasonStoreGone),
 				result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), nil),
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "True Published",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "True Published",
 				event: "Normal Published", ended: ptr.To(time.Second),
 			},
 		},
@@ -421,7 +421,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(admitted, ttl(0), result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
 			at:   time.Minute,
 			want: expected{
-				admitted: "True Admitted", ready: "False Finished", succeeded: "True Published",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "True Published",
 				event: "Normal Published", ended: ptr.To(time.Second), removed: true,
 			},
 		},
@@ -441,7 +441,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(admitted, deleted), store()),
 			at:   time.Minute,
 			want: expected{
-				admitted: "True Admitted", ready: "False Deleting", succeeded: "Unknown Deleting",
+				admitted: "True Admitted", accepting: "False Deleting", succeeded: "Unknown Deleting",
 				says: `replica "models-0" has yet to free`, again: time.Minute,
 			},
 		},
@@ -477,7 +477,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(admitted, published, reclaimed, deleted), store()),
 			at:   time.Minute,
 			want: expected{
-				admitted: "True Admitted", ready: "False Deleting", succeeded: "True Published",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "True Published",
 				ended: ptr.To(time.Second), again: time.Minute,
 			},
 		},
@@ -487,7 +487,7 @@ func TestPlan(t *testing.T) {
 				result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
 			at: time.Minute,
 			want: expected{
-				admitted: "True Admitted", ready: "False Deleting", succeeded: "True Published",
+				admitted: "True Admitted", accepting: "False Finished", succeeded: "True Published",
 				event: "Normal Published", ended: ptr.To(time.Second), again: time.Minute,
 			},
 		},
@@ -535,7 +535,11 @@ func TestPlan(t *testing.T) {
 			if p.removeFinalizer {
 				return // nothing is left to plan for
 			}
-			again := planFor(carriedOut(test.o, p, now), now)
+			after := carriedOut(test.o, p, now)
+			if got, want := kstatusOf(t, after.session).Status, kstatusFor(after.session); got != want {
+				t.Errorf("carried out, tools take the session for %s, want %s", got, want)
+			}
+			again := planFor(after, now)
 			if again.addFinalizer || again.status != nil || again.event != nil || again.remove || again.transition != (transition{}) {
 				t.Errorf("carried out, the plan still plans: %+v", again)
 			}
@@ -553,7 +557,7 @@ func TestATTLTakesTheObjectToo(t *testing.T) {
 	got := read(planFor(carriedOut(o, p, now), now))
 	got.says = ""
 	want := expected{
-		admitted: "True Admitted", ready: "False Deleting", succeeded: "True Published",
+		admitted: "True Admitted", accepting: "False Finished", succeeded: "True Published",
 		ended: ptr.To(time.Second), again: freeWithin,
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(expected{})); diff != "" {
@@ -607,12 +611,12 @@ func TestAConditionKeepsItsTransitionTimeAndFollowsTheGeneration(t *testing.T) {
 	s.Generation = 2
 	p := planFor(alone(s, store()), noon.Add(time.Hour))
 	succeeded := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionSucceeded)
-	ready := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionReady)
+	accepting := meta.FindStatusCondition(p.status.Conditions, v1alpha1.ConditionAcceptingChunks)
 	if !succeeded.LastTransitionTime.Time.Equal(noon) {
 		t.Errorf("Succeeded stayed Unknown, but its transition time moved to %v", succeeded.LastTransitionTime)
 	}
-	if !ready.LastTransitionTime.Time.Equal(noon.Add(time.Hour)) {
-		t.Errorf("Ready became False, but its transition time is %v", ready.LastTransitionTime)
+	if !accepting.LastTransitionTime.Time.Equal(noon.Add(time.Hour)) {
+		t.Errorf("AcceptingChunks became False, but its transition time is %v", accepting.LastTransitionTime)
 	}
 	if succeeded.ObservedGeneration != 2 || *p.status.ObservedGeneration != 2 {
 		t.Error("the observed generation is not that of the spec")
@@ -624,7 +628,7 @@ func TestThePlanLeavesWhatOthersOwn(t *testing.T) {
 	s.Status.Progress = v1alpha1.UploadSessionProgress{Percent: ptr.To[int32](100)}
 	s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{Type: "Scanned", Status: "True", Reason: "Clean"})
 	p := planFor(alone(s, store()), noon)
-	if p.status.Result.Outcome != "" || p.status.Progress.Percent != nil || len(p.status.Conditions) != 3 {
+	if p.status.Result.Outcome != "" || p.status.Progress.Percent != nil || len(p.status.Conditions) != 4 {
 		t.Errorf("the plan writes what is not the operator's: %+v", p.status)
 	}
 }
@@ -650,7 +654,7 @@ func read(p plan) expected {
 		return string(c.Status) + " " + c.Reason, c.Message
 	}
 	got.admitted, _ = condition(v1alpha1.ConditionAdmitted)
-	got.ready, _ = condition(v1alpha1.ConditionReady)
+	got.accepting, _ = condition(v1alpha1.ConditionAcceptingChunks)
 	got.succeeded, got.says = condition(v1alpha1.ConditionSucceeded)
 	if !p.status.CompletionTime.IsZero() {
 		got.ended = ptr.To(p.status.CompletionTime.Sub(noon))

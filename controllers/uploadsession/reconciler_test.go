@@ -17,8 +17,9 @@ func TestOnlyMoreThanProgressIsReconciled(t *testing.T) {
 		{"a report of progress", func(s *v1alpha1.UploadSession) { s.Status.Progress.Percent = ptr.To[int32](50) }, false},
 		{"a label", func(s *v1alpha1.UploadSession) { s.Labels = map[string]string{"a": "b"} }, false},
 		{"another controller's condition", func(s *v1alpha1.UploadSession) {
-			s.Status.Conditions = append(s.Status.Conditions, s.Status.Conditions[0])
-			s.Status.Conditions[3].Type = "Scanned"
+			scanned := s.Status.Conditions[0]
+			scanned.Type = "Scanned"
+			s.Status.Conditions = append(s.Status.Conditions, scanned)
 		}, false},
 		{"a change of the spec, and a deletion", func(s *v1alpha1.UploadSession) { s.Generation++ }, true},
 		{"a finalizer", func(s *v1alpha1.UploadSession) { s.Finalizers = nil }, true},

@@ -60,6 +60,11 @@ var rules = []func(facts) *standing{
 	replicaNotReady,
 }
 
+// failed reports whether the session ended without an object, in whatever way: nobody need wait for it any more.
+func (s standing) failed() bool {
+	return s.succeeded == metav1.ConditionFalse
+}
+
 func stand(f facts) standing {
 	for _, rule := range rules {
 		if s := rule(f); s != nil {

@@ -323,7 +323,7 @@ func kinds() []kind {
 		},
 		{
 			code: CodeNotAdmitted, status: http.StatusLocked, title: "Upload session is not admitted yet", when: []error{upload.ErrNotReady}, says: true,
-			retryAfter: 1, next: "Try again, or wait for the UploadSession's condition Ready.",
+			retryAfter: 1, next: "Try again, or wait for the UploadSession's condition AcceptingChunks.",
 		},
 		{
 			code: CodeSuspended, status: http.StatusLocked, title: "Upload session is suspended", when: []error{session.ErrPaused},

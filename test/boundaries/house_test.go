@@ -162,6 +162,7 @@ var testLibraries = []string{
 }
 
 var kubernetesTests = slices.Concat(testLibraries, kubernetes, []string{
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status",
 	"k8s.io/apiextensions-apiserver",
 	"sigs.k8s.io/yaml",
 

@@ -19,7 +19,7 @@ var _ = Describe("Access", Label("access"), func() {
 		s := newSpace(ctx)
 		store := s.newManagedStore(ctx, "models")
 		u := s.newUpload(ctx, "models", "secret", 64, func(session *v1alpha1.UploadSession) { session.Spec.ChunkSizeBytes = 32 })
-		u.await(ctx, v1alpha1.ConditionReady, "True")
+		u.await(ctx, v1alpha1.ConditionAcceptingChunks, "True")
 		s.addAccount(ctx, "stranger")
 		elsewhere := newSpace(ctx) // whose uploader may upload there
 

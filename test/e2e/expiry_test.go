@@ -25,7 +25,7 @@ var _ = Describe("An idle session", Label("expiry"), func() {
 		left := s.newUpload(ctx, "models", "left", 64, idleAfter(idle), func(session *v1alpha1.UploadSession) {
 			session.Spec.ChunkSizeBytes = 32
 		})
-		left.await(ctx, v1alpha1.ConditionReady, "True")
+		left.await(ctx, v1alpha1.ConditionAcceptingChunks, "True")
 		put := agent.Request{Method: http.MethodPut, URL: left.url(store.Status.Endpoint) + "/chunks/0", Body: bytes.Repeat([]byte("x"), 32), Token: agent.TokenDataplane}
 		Expect(s.call(ctx, store, []agent.Request{put})[0].Status).To(Equal(http.StatusCreated))
 

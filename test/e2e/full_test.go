@@ -39,7 +39,7 @@ var _ = Describe("A full volume", Label("full"), func() {
 
 		By("filling the volume once a session has its room")
 		first := s.newUpload(ctx, "models", "first", part, func(session *v1alpha1.UploadSession) { session.Spec.ChunkSizeBytes = slowChunk })
-		first.await(ctx, v1alpha1.ConditionReady, "True")
+		first.await(ctx, v1alpha1.ConditionAcceptingChunks, "True")
 		first.start(ctx, part/16)
 		first.awaitMiddle(ctx)
 		const ballast = volumePath + "/ballast"

@@ -72,7 +72,7 @@ var _ = Describe("Uninstalling", Serial, SpecPriority(-1), Label("install"), fun
 		})
 		gone.run(ctx)
 		half := s.newUpload(ctx, "models", "half", 3<<20)
-		half.await(ctx, v1alpha1.ConditionReady, "True")
+		half.await(ctx, v1alpha1.ConditionAcceptingChunks, "True")
 
 		By("uninstalling")
 		uninstall(ctx)

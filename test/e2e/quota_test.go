@@ -22,7 +22,7 @@ var _ = Describe("A quota", Label("quota"), func() {
 
 		By("creating three sessions where one may be active, and one elsewhere")
 		first := a.newUpload(ctx, "models", "first", 3<<20)
-		first.await(ctx, v1alpha1.ConditionReady, "True")
+		first.await(ctx, v1alpha1.ConditionAcceptingChunks, "True")
 		second := a.newUpload(ctx, "models", "second", 3<<20)
 		why := second.await(ctx, v1alpha1.ConditionAdmitted, "False", v1alpha1.ReasonQuotaExceeded)
 		Expect(why.Message).To(ContainSubstring("small"), "the quota's name")

@@ -35,7 +35,7 @@ var _ = Describe("Two replicas", Label("replicas"), func() {
 
 		By("asking every replica about one session")
 		u := s.newUpload(ctx, "models", "object", 64, func(session *v1alpha1.UploadSession) { session.Spec.ChunkSizeBytes = 32 })
-		u.await(ctx, v1alpha1.ConditionReady, "True")
+		u.await(ctx, v1alpha1.ConditionAcceptingChunks, "True")
 		var requests []agent.Request
 		for i, replica := range store.Status.Replicas {
 			requests = append(requests,
@@ -56,7 +56,7 @@ var _ = Describe("Two replicas", Label("replicas"), func() {
 		pinned := map[string]bool{}
 		for _, name := range []string{"one", "two", "three", "four"} {
 			through := s.newUpload(ctx, "models", name, 32<<20, func(session *v1alpha1.UploadSession) { session.Spec.ChunkSizeBytes = 1 << 20 })
-			through.await(ctx, v1alpha1.ConditionReady, "True")
+			through.await(ctx, v1alpha1.ConditionAcceptingChunks, "True")
 			pinned[through.session.Status.Admission.Replica] = true
 			uploads = append(uploads, through)
 		}

@@ -171,7 +171,7 @@ var _ = Describe("The end of a session", func() {
 			})
 
 			It("stays until the dataplane has removed it", func(ctx SpecContext) {
-				Expect(s).To(showing("True Admitted", "False Deleting", "True Published"))
+				Expect(s).To(showing("True Admitted", "False Finished", "True Published"))
 				Expect(message(s.Status.Conditions, v1alpha1.ConditionReady)).To(
 					Equal(`The session is being deleted: replica "models-0" has yet to remove the object.`))
 

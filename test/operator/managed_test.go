@@ -342,7 +342,7 @@ var _ = Describe("A managed store", func() {
 		Expect(w.events).To(Receive(HavePrefix("Warning StoreDeleting")))
 		w.stepStore(ctx)
 		Expect(w.events).NotTo(Receive())
-		Expect(condition(s.Status.Conditions, v1alpha1.ConditionReady)).To(Equal("True Uploading"), "what was admitted goes on")
+		Expect(condition(s.Status.Conditions, v1alpha1.ConditionAcceptingChunks)).To(Equal("True Uploading"), "what was admitted goes on")
 
 		binding := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "slipway:" + w.namespace + ":models"}}
 		get(ctx, w, binding)

@@ -219,15 +219,15 @@ func (w *world) abortion(reason string) *applyv1alpha1.UploadSessionStatusApplyC
 		WithFinishedTime(metav1.NewTime(w.clock.Now())))
 }
 
-// showing matches a list of conditions, given in the order Admitted, Ready, Succeeded as "status reason".
-func showing(admitted, ready, succeeded string) types.GomegaMatcher {
+// showing matches a list of conditions, given in the order Admitted, AcceptingChunks, Succeeded as "status reason".
+func showing(admitted, accepting, succeeded string) types.GomegaMatcher {
 	return WithTransform(func(s *v1alpha1.UploadSession) []string {
 		return []string{
 			condition(s.Status.Conditions, v1alpha1.ConditionAdmitted),
-			condition(s.Status.Conditions, v1alpha1.ConditionReady),
+			condition(s.Status.Conditions, v1alpha1.ConditionAcceptingChunks),
 			condition(s.Status.Conditions, v1alpha1.ConditionSucceeded),
 		}
-	}, Equal([]string{admitted, ready, succeeded}))
+	}, Equal([]string{admitted, accepting, succeeded}))
 }
 
 func condition(conditions []metav1.Condition, conditionType string) string {

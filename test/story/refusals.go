@@ -19,7 +19,7 @@ func (t *teller) refusals(ctx context.Context) error {
 	if err := t.applySession(ctx, "refused", "refused/file", "sha256:"+strings.Repeat("0", 64), 2*t.ChunkSize); err != nil {
 		return err
 	}
-	if _, err := t.show(ctx, "wait", "--for=condition=Ready", "upl/refused", "--timeout=30s"); err != nil {
+	if _, err := t.show(ctx, "wait", "--for=condition=Admitted", "upl/refused", "--timeout=30s"); err != nil {
 		return err
 	}
 	u := t.uploader("refused", nil)

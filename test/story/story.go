@@ -150,7 +150,8 @@ func (t *teller) apply(ctx context.Context) error {
 	if err := t.applySession(ctx, sessionName, "bin/"+t.base(), t.sum, t.size); err != nil {
 		return err
 	}
-	_, err := t.show(ctx, "wait", "--for=condition=Ready", "upl/"+sessionName, "--timeout=30s")
+	// Not for AcceptingChunks: the operator of the version before has another name for it.
+	_, err := t.show(ctx, "wait", "--for=condition=Admitted", "upl/"+sessionName, "--timeout=30s")
 	return err
 }
 

@@ -16,8 +16,9 @@ import (
 // conditions, admission, its times and observedGeneration; the dataplane writes
 // progress, result and reclaimedTime.
 type UploadSessionStatusApplyConfiguration struct {
-	// conditions are Admitted (a replica and the room are granted), Ready (chunks are taken now)
-	// and Succeeded (Unknown while the session is active; its reason says how it stands).
+	// conditions are Admitted (a replica and the room are granted), AcceptingChunks (chunks are taken now),
+	// Succeeded (Unknown while the session is active; its reason says how it stands), Ready (the object
+	// is published) and, once the session ended without an object, Stalled.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// admission is what the operator granted; written once, by the operator.
 	Admission *UploadSessionAdmissionApplyConfiguration `json:"admission,omitempty"`
