@@ -113,9 +113,10 @@ type UploadQuotaStatus struct {
 	// +kubebuilder:validation:MaxLength=512
 	Summary string `json:"summary,omitempty"`
 
-	// observedGeneration is the generation of the spec that the operator last acted on.
+	// observedGeneration is the generation of the spec that the operator last acted on; -1 before it
+	// has, so that tools which compare it with metadata.generation know that.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 }
 
@@ -141,6 +142,7 @@ type UploadQuota struct {
 
 	// status is how much is taken.
 	// +optional
+	// +default={"observedGeneration": -1}
 	Status UploadQuotaStatus `json:"status,omitzero"`
 }
 

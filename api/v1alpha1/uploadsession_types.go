@@ -450,9 +450,10 @@ type UploadSessionStatus struct {
 	// +optional
 	CompletionTime metav1.Time `json:"completionTime,omitzero"`
 
-	// observedGeneration is the generation of the spec that the operator last acted on.
+	// observedGeneration is the generation of the spec that the operator last acted on; -1 before it
+	// has, so that tools which compare it with metadata.generation know that.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 }
 
@@ -488,6 +489,7 @@ type UploadSession struct {
 
 	// status is what is known of the upload.
 	// +optional
+	// +default={"observedGeneration": -1}
 	Status UploadSessionStatus `json:"status,omitzero"`
 }
 

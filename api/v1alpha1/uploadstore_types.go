@@ -304,9 +304,10 @@ type UploadStoreStatus struct {
 	// +kubebuilder:validation:MaxItems=64
 	Replicas []UploadStoreReplica `json:"replicas,omitempty"`
 
-	// observedGeneration is the generation of the spec that the operator last acted on.
+	// observedGeneration is the generation of the spec that the operator last acted on; -1 before it
+	// has, so that tools which compare it with metadata.generation know that.
 	// +optional
-	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Minimum=-1
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 }
 
@@ -340,6 +341,7 @@ type UploadStore struct {
 
 	// status is what is known of the store.
 	// +optional
+	// +default={"observedGeneration": -1}
 	Status UploadStoreStatus `json:"status,omitzero"`
 }
 

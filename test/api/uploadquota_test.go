@@ -119,7 +119,8 @@ func TestUploadQuotaStatus(t *testing.T) {
 		{name: "bytes of an owner are not negative", path: "used.reservedBytesPerOwner", value: int64(-1), words: "greater than or equal to 0"},
 		{name: "a summary says something", path: "summary", value: "", words: "at least 1 chars"},
 		{name: "a summary has a bound", path: "summary", value: strings.Repeat("a", 513), words: "Too long"},
-		{name: "a generation is not negative", path: "observedGeneration", value: int64(-1), words: "greater than or equal to 0"},
+		{name: "a generation that nobody has seen", path: "observedGeneration", value: int64(-1)},
+		{name: "a generation is not below that", path: "observedGeneration", value: int64(-2), words: "greater than or equal to -1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			created := w.make("UploadQuota", quota)

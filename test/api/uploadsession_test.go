@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -411,8 +412,8 @@ func TestUploadSessionStatusIsASubresource(t *testing.T) {
 	if err := w.Create(t.Context(), created); err != nil {
 		t.Fatal(err)
 	}
-	if _, found := created.Object["status"]; found {
-		t.Error("a status came with the creation")
+	if diff := cmp.Diff(map[string]any{"observedGeneration": int64(-1)}, created.Object["status"]); diff != "" {
+		t.Errorf("the status of what nobody has looked at differs (-want +got):\n%s", diff)
 	}
 }
 

@@ -8,8 +8,11 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/uploadquota"
 )
 
 // kstatus is how tools that wait for any resource, such as Helm and Flux, take
@@ -27,6 +30,59 @@ func (w *world) kstatus(ctx context.Context, kind, name string) status.Status {
 var _ = Describe("To tools that know nothing of uploads", func() {
 	var w *world
 	BeforeEach(func(ctx SpecContext) { w = newWorld(ctx) })
+
+	It("is in progress what nobody has looked at yet, of every kind", func(ctx SpecContext) {
+		s, q := w.createSession(ctx), w.createQuota(ctx, "team", activeSessions(1))
+		w.createStore(ctx)
+		Expect(w.kstatus(ctx, "UploadSession", s.Name)).To(Equal(status.InProgressStatus))
+		Expect(w.kstatus(ctx, "UploadStore", storeName)).To(Equal(status.InProgressStatus))
+		Expect(w.kstatus(ctx, "UploadQuota", q.Name)).To(Equal(status.InProgressStatus))
+		w.change(ctx, s, func(spec *v1alpha1.UploadSessionSpec) { spec.DesiredState = v1alpha1.DesiredStateSuspended })
+		Expect(w.kstatus(ctx, "UploadSession", s.Name)).To(Equal(status.InProgressStatus))
+	})
+
+	It("is current a quota that the operator acts on", func(ctx SpecContext) {
+		w.haveReadyStore(ctx)
+		q := w.createQuota(ctx, "team", activeSessions(1))
+		quotas := &uploadquota.Reconciler{Client: operator}
+		step := func() status.Status {
+			GinkgoHelper()
+			_, err := quotas.Reconcile(ctx, ctrl.Request{NamespacedName: w.key(q.Name)})
+			Expect(err).NotTo(HaveOccurred())
+			return w.kstatus(ctx, "UploadQuota", q.Name)
+		}
+		Expect(step()).To(Equal(status.CurrentStatus))
+		w.step(ctx, w.createSession(ctx))
+		Expect(step()).To(Equal(status.CurrentStatus), "nothing is left of it")
+		w.changeQuota(ctx, q, func(spec *v1alpha1.UploadQuotaSpec) { spec.Hard.ActiveSessions = ptr.To[int32](0) })
+		Expect(w.kstatus(ctx, "UploadQuota", q.Name)).To(Equal(status.InProgressStatus))
+		Expect(step()).To(Equal(status.CurrentStatus))
+	})
+
+	It("is current a store that takes sessions, and in progress one that does not", func(ctx SpecContext) {
+		is := func() status.Status {
+			GinkgoHelper()
+			return w.kstatus(ctx, "UploadStore", storeName)
+		}
+		w.createStore(ctx)
+		w.stepStore(ctx)
+		Expect(is()).To(Equal(status.InProgressStatus), "no replica yet")
+		w.renew(ctx, replicaName, w.clock.Now(), map[string]string{v1alpha1.EndpointAnnotation: endpoint})
+		w.stepStore(ctx)
+		Expect(is()).To(Equal(status.InProgressStatus), "a replica that does not say enough")
+		w.heartbeat(ctx, replicaName, 1000)
+		w.stepStore(ctx)
+		Expect(is()).To(Equal(status.CurrentStatus))
+
+		w.changeStore(ctx, func(s *v1alpha1.UploadStoreSpec) { s.Limits.MinFreeBytes = ptr.To[int64](1) })
+		Expect(is()).To(Equal(status.InProgressStatus), "a change that nobody has seen")
+		w.stepStore(ctx)
+		Expect(is()).To(Equal(status.CurrentStatus))
+
+		w.pass(leaseLife)
+		w.stepStore(ctx)
+		Expect(is()).To(Equal(status.InProgressStatus), "no replica any more")
+	})
 
 	Context("a session", func() {
 		is := func(ctx context.Context, s *v1alpha1.UploadSession) status.Status {

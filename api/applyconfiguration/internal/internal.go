@@ -219,6 +219,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: status
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaStatus
+      default:
+        observedGeneration: -1
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadQuotaHard
   map:
     fields:
@@ -298,6 +300,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: status
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionStatus
+      default:
+        observedGeneration: -1
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionAdmission
   map:
     fields:
@@ -495,6 +499,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: status
       type:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadStoreStatus
+      default:
+        observedGeneration: -1
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadStoreReplica
   map:
     fields:

@@ -16,7 +16,8 @@ type UploadQuotaStatusApplyConfiguration struct {
 	Used *UploadQuotaUsedApplyConfiguration `json:"used,omitempty"`
 	// summary is both in one line, 'name: used/hard' for each limit, for kubectl get.
 	Summary *string `json:"summary,omitempty"`
-	// observedGeneration is the generation of the spec that the operator last acted on.
+	// observedGeneration is the generation of the spec that the operator last acted on; -1 before it
+	// has, so that tools which compare it with metadata.generation know that.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 }
 

@@ -37,7 +37,8 @@ type UploadSessionStatusApplyConfiguration struct {
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
 	// completionTime is when the session ended in whatever way.
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
-	// observedGeneration is the generation of the spec that the operator last acted on.
+	// observedGeneration is the generation of the spec that the operator last acted on; -1 before it
+	// has, so that tools which compare it with metadata.generation know that.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 }
 

@@ -30,7 +30,8 @@ type UploadStoreStatusApplyConfiguration struct {
 	ReservedBytes *int64 `json:"reservedBytes,omitempty"`
 	// replicas are the dataplane replicas that are alive.
 	Replicas []UploadStoreReplicaApplyConfiguration `json:"replicas,omitempty"`
-	// observedGeneration is the generation of the spec that the operator last acted on.
+	// observedGeneration is the generation of the spec that the operator last acted on; -1 before it
+	// has, so that tools which compare it with metadata.generation know that.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 }
 
