@@ -49,7 +49,7 @@ func judge(err error) verdict {
 	}
 	v := verdict{again: true, pause: problem.RetryAfter}
 	switch problem.Code {
-	case CodeNotAdmitted, CodeSuspended:
+	case CodeNotAdmitted, CodeSuspended, CodeComparing:
 		v.waits = true
 		v.pause = max(v.pause, time.Second)
 		return v

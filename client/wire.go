@@ -91,7 +91,8 @@ type Spec struct {
 	Digest string `json:"digest,omitempty"`
 	// DigestAlgorithm is sha256 or blake3, where Digest is empty.
 	DigestAlgorithm string `json:"digestAlgorithm,omitempty"`
-	// ConflictPolicy says what happens where the key exists: Fail or Replace.
+	// ConflictPolicy says what happens where the key exists: Fail, Replace, or Adopt, which takes an object that has
+	// SizeBytes and Digest for this session's, so that nothing is sent.
 	ConflictPolicy string `json:"conflictPolicy,omitempty"`
 	// Completion is Automatic (the last chunk publishes) or Explicit (Complete publishes).
 	Completion string `json:"completion,omitempty"`
@@ -130,6 +131,7 @@ const (
 	CodeDigestMismatch     Code = "digest-mismatch"
 	CodeNotAdmitted        Code = "not-admitted"
 	CodeSuspended          Code = "suspended"
+	CodeComparing          Code = "comparing"
 	CodeTooManyChunks      Code = "too-many-chunks"
 	CodeBusy               Code = "busy"
 	CodeTooSlow            Code = "too-slow"

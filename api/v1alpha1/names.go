@@ -57,6 +57,8 @@ const (
 const (
 	// ReasonPublished means that the object is complete, verified and visible under its key.
 	ReasonPublished = "Published"
+	// ReasonAdopted means that the object was under the key already, and conflictPolicy is Adopt.
+	ReasonAdopted = "Adopted"
 	// ReasonCancelled means that desiredState became Cancelled.
 	ReasonCancelled = "Cancelled"
 	// ReasonDeleted means that the resource was deleted while it was active.
@@ -69,7 +71,7 @@ const (
 	ReasonDeadlineExceeded = "DeadlineExceeded"
 	// ReasonDigestMismatch means that the bytes held do not have the digest that spec.digest gives.
 	ReasonDigestMismatch = "DigestMismatch"
-	// ReasonKeyExists means that an object exists under the key and conflictPolicy is Fail.
+	// ReasonKeyExists means that an object exists under the key and conflictPolicy is Fail, or Adopt and it is another one.
 	ReasonKeyExists = "KeyExists"
 	// ReasonKeyUnusable means that no object can be published under the key, for example because
 	// one of its parents is an object.

@@ -5,7 +5,7 @@ import (
 )
 
 // ConflictPolicy says what happens when an object exists under the key.
-// +kubebuilder:validation:Enum=Fail;Replace
+// +kubebuilder:validation:Enum=Fail;Replace;Adopt
 type ConflictPolicy string
 
 const (
@@ -13,6 +13,10 @@ const (
 	ConflictPolicyFail ConflictPolicy = "Fail"
 	// ConflictPolicyReplace replaces the existing object atomically.
 	ConflictPolicyReplace ConflictPolicy = "Replace"
+	// ConflictPolicyAdopt takes the existing object for the session's own where it has the size and the digest of
+	// the spec: the session is published without a byte, with reason Adopted. Where it has not, the session
+	// ends with reason KeyExists and leaves it alone.
+	ConflictPolicyAdopt ConflictPolicy = "Adopt"
 )
 
 // CompletionMode says what starts verification and publication.
@@ -100,6 +104,7 @@ type StoreReference struct {
 // +kubebuilder:validation:XValidation:rule="has(self.digestAlgorithm) == has(oldSelf.digestAlgorithm) && (!has(self.digestAlgorithm) || self.digestAlgorithm == oldSelf.digestAlgorithm)",message="digestAlgorithm is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="!has(self.digest) || !has(self.digestAlgorithm) || self.digest.startsWith(self.digestAlgorithm.lowerAscii() + ':')",message="digest must be of digestAlgorithm; give only one of them, or make them agree"
 // +kubebuilder:validation:XValidation:rule="self.conflictPolicy == oldSelf.conflictPolicy",message="conflictPolicy is immutable; create another session"
+// +kubebuilder:validation:XValidation:rule="self.conflictPolicy != 'Adopt' || has(self.digest)",message="conflictPolicy Adopt needs digest, by which the existing object is known"
 // +kubebuilder:validation:XValidation:rule="self.completion == oldSelf.completion",message="completion is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="self.reclaimPolicy == oldSelf.reclaimPolicy",message="reclaimPolicy is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="has(self.owner) == has(oldSelf.owner) && (!has(self.owner) || self.owner == oldSelf.owner)",message="owner is immutable; create another session"
@@ -153,8 +158,10 @@ type UploadSessionSpec struct {
 	// +optional
 	DigestAlgorithm DigestAlgorithm `json:"digestAlgorithm,omitempty"`
 
-	// conflictPolicy says what happens when an object exists under the key: Fail (the default)
-	// or Replace. Immutable.
+	// conflictPolicy says what happens when an object exists under the key: Fail (the default),
+	// Replace, or Adopt, which takes an object that has sizeBytes and digest for this session's, and
+	// fails where it has not. Adopt needs digest. The object stays that of the session which published
+	// it: reclaimPolicy does not concern an adopted one. Immutable.
 	// +optional
 	// +default="Fail"
 	ConflictPolicy ConflictPolicy `json:"conflictPolicy,omitempty"`
@@ -391,7 +398,7 @@ type UploadSessionResult struct {
 	// +kubebuilder:validation:Pattern=`^(sha256|blake3):[0-9a-f]{64}$`
 	Digest string `json:"digest,omitempty"`
 
-	// publishedTime is when the object appeared under its key.
+	// publishedTime is when the object appeared under its key, or when it was adopted.
 	// +optional
 	PublishedTime metav1.Time `json:"publishedTime,omitzero"`
 

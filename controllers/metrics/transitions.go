@@ -84,7 +84,7 @@ func (t *Transitions) Ended(s *v1alpha1.UploadSession, store, reason string) {
 var reasons = []string{
 	v1alpha1.ReasonStoreNotFound, v1alpha1.ReasonStoreNotReady, v1alpha1.ReasonInsufficientSpace, v1alpha1.ReasonQuotaExceeded,
 	v1alpha1.ReasonQuotaRejected, v1alpha1.ReasonExceedsStoreLimits, v1alpha1.ReasonQueueDeadlineExceeded, v1alpha1.ReasonSuspended,
-	v1alpha1.ReasonPublished, v1alpha1.ReasonCancelled, v1alpha1.ReasonDeleted, v1alpha1.ReasonAborted,
+	v1alpha1.ReasonPublished, v1alpha1.ReasonAdopted, v1alpha1.ReasonCancelled, v1alpha1.ReasonDeleted, v1alpha1.ReasonAborted,
 	v1alpha1.ReasonIdleTimeout, v1alpha1.ReasonDeadlineExceeded, v1alpha1.ReasonDigestMismatch, v1alpha1.ReasonKeyExists,
 	v1alpha1.ReasonKeyUnusable, v1alpha1.ReasonStoreGone, v1alpha1.ReasonReplicaGone, v1alpha1.ReasonStagedBytesLeft,
 }

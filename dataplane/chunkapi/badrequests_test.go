@@ -90,7 +90,8 @@ func TestBadRequests(t *testing.T) {
 // credentials: the corpus runs where everybody is let in.
 func notByARequestAlone() []Code {
 	return []Code{
-		CodeRequestTimeout, CodeSuperseded, CodeTooManyChunks, CodeBusy, CodeTooSlow, CodeCompleting, CodeVolumeFull, CodeInternal,
+		CodeRequestTimeout, CodeSuperseded, CodeTooManyChunks, CodeBusy, CodeTooSlow,
+		CodeCompleting, CodeVolumeFull, CodeInternal, CodeComparing,
 		CodeUnauthenticated, CodeInvalidTicketRequest, CodeTicketEnded,
 	}
 }

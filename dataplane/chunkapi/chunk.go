@@ -134,7 +134,7 @@ func parseIndex(s string) (int, error) {
 
 // fits returns why a chunk of so many bytes has no place in the upload, or nil.
 func fits(st upload.Status, index int, length int64) error {
-	if st.Result != nil && st.Result.Reason != upload.Published {
+	if st.Result != nil && !st.Result.HasObject() {
 		return &session.EndedError{Meta: st.Meta} // whatever the chunk is
 	}
 	total := st.Meta.Spec.Chunks()

@@ -109,7 +109,7 @@ func statusOfCreated(c upload.Created) Status {
 	switch {
 	case c.Result != nil:
 		s.State, s.Result = stateOf(session.Meta{State: c.State}), resultOf(c.Result)
-		if s.State == StatePublished {
+		if s.State == StatePublished && c.Result.Reason != upload.Adopted {
 			s.ReceivedChunks, s.ReceivedBytes = s.TotalChunks, s.SizeBytes
 		}
 		return s

@@ -95,7 +95,7 @@ func outcomeOf(k kind) metrics.Outcome {
 		return metrics.Interrupted
 	case CodeTooManyChunks, CodeBusy:
 		return metrics.Busy
-	case CodeNotAdmitted, CodeSuspended, CodeCompleting, CodeUnavailable, CodeReplicaAway:
+	case CodeNotAdmitted, CodeSuspended, CodeComparing, CodeCompleting, CodeUnavailable, CodeReplicaAway:
 		return metrics.NotReady
 	case CodeSessionEnded, CodeAlreadyEnded, CodeTicketEnded:
 		return metrics.Ended

@@ -62,6 +62,7 @@ const (
 	CodeDigestMismatch        Code = "digest-mismatch"
 	CodeNotAdmitted           Code = "not-admitted"
 	CodeSuspended             Code = "suspended"
+	CodeComparing             Code = "comparing"
 	CodeTooManyChunks         Code = "too-many-chunks"
 	CodeBusy                  Code = "busy"
 	CodeTooSlow               Code = "too-slow"
@@ -247,7 +248,7 @@ func kinds() []kind {
 		},
 		{
 			code: CodeKeyExists, status: http.StatusConflict, title: "An object exists under the key", end: upload.KeyExists,
-			next: "Create another session with another key, or with conflictPolicy Replace.",
+			next: "Create another session with another key, or with conflictPolicy Replace or Adopt.",
 		},
 		{
 			code: CodeAlreadyEnded, status: http.StatusConflict, title: "Upload session has ended already",
@@ -328,6 +329,10 @@ func kinds() []kind {
 		{
 			code: CodeSuspended, status: http.StatusLocked, title: "Upload session is suspended", when: []error{session.ErrPaused},
 			retryAfter: 5, next: "Set spec.desiredState of the UploadSession to Active, then try again.",
+		},
+		{
+			code: CodeComparing, status: http.StatusLocked, title: "The object under the key is being compared", when: []error{upload.ErrComparing},
+			retryAfter: 5, next: "Try again: where the object is the one that spec.digest asks for, the session ends without a byte.",
 		},
 		{
 			code: CodeTooManyChunks, status: http.StatusTooManyRequests, title: "Too many chunks of this session at once",

@@ -525,6 +525,7 @@ func problemCases() []problemCase {
 				}
 			},
 		},
+		{name: "the object under the key is compared", code: CodeComparing, status: 423, retryAfter: "5", make: lookupFails(upload.ErrComparing)},
 		{
 			name: "too many chunks of a session at once", code: CodeTooManyChunks, status: 429, retryAfter: "2", options: crowded,
 			make: func(w *world) answer {

@@ -95,6 +95,9 @@ func (a *api) liveStatus(st upload.Status) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	if st.Result != nil && st.Result.HasObject() {
+		missing, missingChunks = nil, 0 // of what was adopted nothing was received, and nothing is to be sent
+	}
 	return Status{
 		Namespace: st.Grant.Name.Namespace, Name: st.Grant.Name.Name, UID: st.Meta.ID,
 		State: stateOf(st.Meta), Key: st.Grant.Key,

@@ -52,6 +52,7 @@ func (p place) grantOf(s *v1alpha1.UploadSession) (upload.Grant, error) {
 		Digest:      upload.Digest(s.Spec.Digest),
 		Algorithm:   algorithm(s),
 		Replace:     s.Spec.ConflictPolicy == v1alpha1.ConflictPolicyReplace,
+		Adopt:       s.Spec.ConflictPolicy == v1alpha1.ConflictPolicyAdopt,
 		Explicit:    s.Spec.Completion == v1alpha1.CompletionModeExplicit,
 		Attributes:  attributes(s),
 		Reclaim:     s.Spec.ReclaimPolicy == v1alpha1.ReclaimPolicyDelete,

@@ -42,5 +42,5 @@ func planFor(p place, s *v1alpha1.UploadSession, known *upload.Status) plan {
 // removed. Until the session says that it was, it is looked for again.
 func toReclaim(s *v1alpha1.UploadSession, known upload.Status) bool {
 	return !s.DeletionTimestamp.IsZero() && s.Status.ReclaimedTime.IsZero() &&
-		known.Grant.Reclaim && known.Result.Reason == upload.Published
+		known.Grant.Reclaim && known.Result.HasObject()
 }

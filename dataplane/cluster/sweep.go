@@ -112,7 +112,7 @@ func (w *sweep) derelicts(ctx context.Context, listed sets.Set[types.UID], began
 // replica that holds its bytes. How a session was published is kept as long as
 // the session: it tells whose object it is.
 func (w *sweep) abandoned(ctx context.Context, d upload.Derelict) (bool, error) {
-	if d.Result != nil && d.Result.Reason == upload.Published {
+	if d.Result != nil && d.Result.HasObject() {
 		return false, nil
 	}
 	s, err := get(ctx, w.live, d.Grant.Name)

@@ -81,6 +81,38 @@ func (s *Service) Finish(ctx context.Context, id ID, state State, outcome []byte
 	return s.end(ctx, l, state, outcome, Sealed)
 }
 
+// Skip ends an open session as Finished that holds no chunk, because what it was to make is there
+// already. On nil the end is durable; with an error of the sink it is as with Finish. ErrNotFound,
+// ErrBegun where a chunk is held or arriving, ErrPaused, ErrSealed, ErrEnded.
+func (s *Service) Skip(ctx context.Context, id ID, outcome []byte) (Meta, error) {
+	l, err := s.find(id)
+	if err != nil {
+		return Meta{}, err
+	}
+	if len(outcome) > MaxPayload {
+		return Meta{}, fmt.Errorf("%w: outcome is longer than %d bytes", ErrInvalid, MaxPayload)
+	}
+	err = l.change(func(h *head) error {
+		switch {
+		case h.state.Ended():
+			return &EndedError{Meta: l.metaOf(h)}
+		case h.state == Sealed:
+			return ErrSealed
+		case h.paused:
+			return ErrPaused
+		case len(l.writers) > 0 || l.ledger.Held() > 0:
+			return ErrBegun // whoever is writing must not find the session finished
+		}
+		h.state, h.ended, h.outcome = Finished, s.clock.Now(), outcome
+		return nil
+	})
+	if err != nil {
+		return Meta{}, err
+	}
+	err = s.settle(ctx, l)
+	return l.meta(), err
+}
+
 // Abort ends an open session as state (Aborted, or Failed), interrupts the chunks that are arriving, waits
 // for them to be gone, and frees its bytes. On nil the end is durable. On an
 // error of the sink the session has ended all the same but is not settled: see
@@ -193,8 +225,8 @@ func (s *Service) settle(ctx context.Context, l *live) error {
 	s.mu.Lock()
 	s.dropKey(l)
 	s.mu.Unlock()
-	// A finished session holds every chunk: who is there only compares, with bytes that it has
-	// open, and must not hold up the end.
+	// Nobody writes to a finished session, which holds every chunk or was skipped: who is there only
+	// compares, with bytes that it has open, and must not hold up the end.
 	if h.state != Finished {
 		l.drain()
 	}

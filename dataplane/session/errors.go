@@ -27,6 +27,8 @@ var (
 	ErrSuperseded = errors.New("superseded by a later request for the same chunk")
 	// ErrIncomplete means that chunks are missing; it comes as *IncompleteError.
 	ErrIncomplete = errors.New("chunks are missing")
+	// ErrBegun means that a session can't be skipped: chunks of it are held, or arriving.
+	ErrBegun = errors.New("session has begun to take chunks")
 	// ErrPaused means that the session takes no chunks for now.
 	ErrPaused = errors.New("session is paused")
 	// ErrSealed means that the session is being finished, so that it can neither be aborted nor expired.

@@ -150,6 +150,12 @@ type Publisher interface {
 	// bytes were freed.
 	Identify(ctx context.Context, id ID) (string, error)
 
+	// Note keeps a text of at most MaxNote bytes with the staged bytes of a session, which are
+	// committed, all of them, so that their object has it too; a later note takes its place. It is kept as far as
+	// the volume can, which is no error, and is durable once Publish has returned.
+	// ErrNotFound where the session is not there or its bytes were freed.
+	Note(ctx context.Context, id ID, note string) error
+
 	// Withdraw removes the object under the name where that is the Same, and reports whether
 	// it did. Whatever else is there stays, and so does what is published there meanwhile; with
 	// nothing there it is no error. What was removed is so durably on return, also by an earlier
@@ -169,7 +175,13 @@ type Object interface {
 	// Like compares it with what was recorded of an object: an identity that Publisher.Identify
 	// returned, in this version or an earlier one.
 	Like(identity string) Likeness
+	// Note is what Publisher.Note kept with it; empty where there is none, and where the object is
+	// not what it was when the note was made: a copy, or written to since.
+	Note() string
 }
+
+// MaxNote bounds the note that is kept with an object, in bytes.
+const MaxNote = 256
 
 // Likeness is what an identity tells of an object.
 type Likeness int

@@ -70,7 +70,7 @@ func (s *Service) Complete(ctx context.Context, name Name, want Digest) (Status,
 		return st, err
 	}
 	switch {
-	case st.Result == nil || st.Result.Reason != Published:
+	case st.Result == nil || !st.Result.HasObject():
 		return st, &session.EndedError{Meta: st.Meta}
 	case want != "" && want != st.Result.Digest:
 		return st, mismatch("the object", st.Result.Digest, want)
@@ -213,11 +213,11 @@ func (s *Service) complete(ctx, verifying context.Context, id session.ID, want D
 	}
 	var result Result
 	if err == nil {
-		result, err = s.publish(ctx, id, digest, want)
+		result, err = s.publishOrAdopt(ctx, verifying, id, digest, want)
 	}
 	state := session.Failed
 	switch c, cancelled := errors.AsType[*cancellation](context.Cause(verifying)); {
-	case err == nil && result.Reason == Published:
+	case err == nil && result.HasObject():
 		state = session.Finished
 	case err == nil:
 	case s.mayBePublished(ctx, id):
@@ -293,6 +293,9 @@ func (s *Service) publish(ctx context.Context, id session.ID, digest, want Diges
 	if want != "" && digest != want {
 		return Result{}, mismatch("the bytes received", digest, want)
 	}
+	if err := s.publisher.Note(ctx, id, string(digest)); err != nil {
+		return Result{}, err
+	}
 	err = s.publisher.Publish(ctx, id, st.Grant.Key, st.Grant.Replace, st.Grant.Attributes)
 	if result, terminal := publishFailure(st.Grant, err); terminal {
 		return result, nil
@@ -331,7 +334,7 @@ func publishFailure(g Grant, err error) (Result, bool) {
 	switch {
 	case errors.Is(err, session.ErrExists):
 		return Result{Reason: KeyExists, Message: fmt.Sprintf(
-			"an object exists under key %q; choose another key, remove the object, or set conflictPolicy to Replace, in another session", g.Key)}, true
+			"an object exists under key %q; choose another key, remove the object, or set conflictPolicy to Replace or Adopt, in another session", g.Key)}, true
 	case errors.Is(err, session.ErrUnusableName):
 		return Result{Reason: KeyUnusable, Message: fmt.Sprintf(
 			"no object can be published under key %q: %v; choose another key in another session", g.Key, err)}, true

@@ -13,6 +13,9 @@ var (
 	ErrUnknown = errors.New("no such upload session")
 	// ErrNotReady means that the upload exists and may start later: it was not admitted yet.
 	ErrNotReady = errors.New("upload session is not admitted yet")
+	// ErrComparing means that no chunk is taken yet: the object under the key is read, which may be the one
+	// that the upload is to make.
+	ErrComparing = errors.New("the object under the key is being compared")
 	// ErrElsewhere means that another replica holds the upload; where it is known which, it comes
 	// as *ElsewhereError.
 	ErrElsewhere = errors.New("upload session is held by another replica")

@@ -36,6 +36,9 @@ type Grant struct {
 	Algorithm Algorithm
 	// Replace replaces what is under the key; otherwise that is a failure.
 	Replace bool
+	// Adopt takes what is under the key for the object where it has the size and the Digest, which is
+	// given then; otherwise that is a failure. With Replace it counts for nothing.
+	Adopt bool
 	// Explicit waits for Complete; otherwise the last chunk starts completion.
 	Explicit bool
 	// Attributes are kept with the object.
@@ -65,6 +68,7 @@ type terms struct {
 	Attributes map[string]string `json:"attributes,omitempty"`
 	Reclaim    bool              `json:"reclaim,omitempty"`
 	Users      []string          `json:"users,omitempty"`
+	Adopt      bool              `json:"adopt,omitempty"`
 }
 
 // spec makes the core's spec of a grant. The namespace owns the session and
@@ -73,6 +77,9 @@ func (g Grant) spec() (session.Spec, error) {
 	if err := session.CheckName(g.Key); err != nil {
 		return session.Spec{}, err
 	}
+	if g.Adopt && g.Digest == "" {
+		return session.Spec{}, fmt.Errorf("%w: nothing is adopted without a digest", session.ErrInvalid)
+	}
 	algorithm, err := g.algorithm()
 	if err != nil {
 		return session.Spec{}, err
@@ -80,7 +87,7 @@ func (g Grant) spec() (session.Spec, error) {
 	if algorithm == SHA256 {
 		algorithm = ""
 	}
-	payload, err := json.Marshal(terms{g.Key, g.Digest, algorithm, g.Replace, g.Explicit, g.Attributes, g.Reclaim, g.Users})
+	payload, err := json.Marshal(terms{g.Key, g.Digest, algorithm, g.Replace, g.Explicit, g.Attributes, g.Reclaim, g.Users, g.Adopt})
 	if err != nil {
 		return session.Spec{}, fmt.Errorf("%w: %w", session.ErrInvalid, err)
 	}
@@ -126,7 +133,7 @@ func (t *terms) grant(m session.Meta) Grant {
 		ID: m.ID, Name: Name{Namespace: m.Spec.Owner, Name: m.Spec.Key},
 		Key: t.Key, Size: m.Spec.Size, ChunkSize: m.Spec.ChunkSize,
 		Digest: t.Digest, Algorithm: cmp.Or(t.Algorithm, SHA256), Replace: t.Replace, Explicit: t.Explicit, Attributes: t.Attributes, Reclaim: t.Reclaim,
-		IdleTimeout: m.Spec.IdleTimeout, Deadline: m.Spec.Deadline, Suspended: m.Paused, Users: t.Users,
+		IdleTimeout: m.Spec.IdleTimeout, Deadline: m.Spec.Deadline, Suspended: m.Paused, Users: t.Users, Adopt: t.Adopt,
 	}
 }
 

@@ -2,7 +2,6 @@ package upload
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -135,16 +134,11 @@ func (s *Service) verify(ctx context.Context, identity string, st Status) (bool,
 	if object.Identity() != identity {
 		return false, nil // it was replaced meanwhile
 	}
-	sum := sha256.New()
-	algorithm := st.Result.Digest.Algorithm()
-	if algorithm == BLAKE3 {
-		sum = newBlake3(0)
-	}
-	if _, err := io.Copy(sum, &untilDone{ctx, object}); err != nil {
+	digest, err := sumOf(ctx, object, st.Result.Digest.Algorithm())
+	if err != nil {
 		return false, fmt.Errorf("verify the object under %q: %w", st.Grant.Key, err)
 	}
-	digest, err := algorithm.Digest(sum.Sum(nil))
-	return digest == st.Result.Digest, err
+	return digest == st.Result.Digest, nil
 }
 
 // untilDone reads until its context is done.

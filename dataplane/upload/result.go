@@ -14,6 +14,7 @@ type Reason string
 // The reasons.
 const (
 	Published        Reason = "Published"
+	Adopted          Reason = "Adopted" // the object was under its key already
 	Cancelled        Reason = "Cancelled"
 	Deleted          Reason = "Deleted"
 	ClientAborted    Reason = "Aborted"
@@ -26,13 +27,13 @@ const (
 
 // Result is how an upload ended.
 type Result struct {
-	// Reason is why; Published is the only good one.
+	// Reason is why; Published and Adopted are the only good ones.
 	Reason Reason `json:"reason"`
 	// Message is why and what to do next, for people.
 	Message string `json:"message,omitempty"`
 	// Digest is the verified digest of the published object.
 	Digest Digest `json:"digest,omitempty"`
-	// Published is when the object appeared under its key.
+	// Published is when the object appeared under its key, or was adopted.
 	Published time.Time `json:"published,omitzero"`
 	// ModTime is when the object's bytes were last written. Objects of one time are not the same: see Identity.
 	ModTime time.Time `json:"modTime,omitzero"`
@@ -40,6 +41,9 @@ type Result struct {
 	// the first of them recorded none.
 	Identity string `json:"identity,omitempty"`
 }
+
+// HasObject reports whether the upload ended with an object under its key.
+func (r Result) HasObject() bool { return r.Reason == Published || r.Reason == Adopted }
 
 func (r Result) encode() []byte {
 	b, err := json.Marshal(r)

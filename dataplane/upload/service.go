@@ -71,6 +71,7 @@ type Service struct {
 	retries     map[session.ID]time.Time // of failed completions, not before then
 	lookups     map[Name]*lookup
 	verdicts    map[session.ID]*verdict // on what earlier versions published
+	adoptions   map[session.ID]context.CancelFunc
 }
 
 // NewService returns a service that knows no upload yet: call Recover next,
@@ -94,7 +95,7 @@ func NewService(c Config) *Service {
 		hashing: make(chan struct{}, runtime.GOMAXPROCS(0)), publishing: make(chan struct{}, publishAtOnce),
 		names: map[Name]session.ID{}, frontiers: map[session.ID]*frontier{},
 		completions: map[session.ID]*completion{}, retries: map[session.ID]time.Time{}, lookups: map[Name]*lookup{},
-		verdicts: map[session.ID]*verdict{}, verifying: make(chan struct{}, 1),
+		verdicts: map[session.ID]*verdict{}, adoptions: map[session.ID]context.CancelFunc{}, verifying: make(chan struct{}, 1),
 	}
 	s.buffers.New = func() any {
 		b := make([]byte, readSize)
@@ -151,7 +152,7 @@ func (s *Service) resume(ctx context.Context, m session.Meta, g Grant) error {
 
 // Accept takes up what was granted, durably, or applies what changed of it:
 // the timeouts and whether it is suspended. Accepting again does nothing. An
-// upload that can never be published under its key ends here, before a byte
+// upload that can never be published under its key, or adopts what is there, ends here, before a byte
 // moves. ErrNameTaken where the name belongs to another ID (see Forget),
 // session.ErrInvalid, session.ErrUnusableName, session.ErrConflict where the fixed terms differ,
 // session.ErrNoSpace.
@@ -178,13 +179,13 @@ func (s *Service) Accept(ctx context.Context, g Grant) (Status, error) {
 	if !m.State.Ended() {
 		err = s.core.SetTimeouts(ctx, g.ID, g.IdleTimeout, g.Deadline)
 	}
+	if err == nil {
+		err = s.core.SetPaused(g.ID, g.Suspended)
+	}
 	// Not only of a new one: the look at the volume may have failed the first time. Of one that
 	// is complete, what is under the key may be its own object.
 	if err == nil && m.State == session.Open && m.HeldChunks == 0 && !m.Complete() {
 		err = s.refuseEarly(ctx, g)
-	}
-	if err == nil {
-		err = s.core.SetPaused(g.ID, g.Suspended)
 	}
 	if err != nil && !errors.Is(err, session.ErrEnded) {
 		return Status{}, err
@@ -196,11 +197,14 @@ func (s *Service) Accept(ctx context.Context, g Grant) (Status, error) {
 	return s.statusByID(g.ID)
 }
 
-// refuseEarly ends an upload whose key can't be published under.
+// refuseEarly ends an upload whose key can't be published under, or whose object is there already.
 func (s *Service) refuseEarly(ctx context.Context, g Grant) error {
 	err := s.publisher.Lookup(ctx, g.Key)
-	if g.Replace && errors.Is(err, session.ErrExists) {
+	switch exists := errors.Is(err, session.ErrExists); {
+	case exists && g.Replace:
 		return nil
+	case exists && g.Adopt:
+		return s.adoptEarly(ctx, g)
 	}
 	result, terminal := publishFailure(g, err)
 	if !terminal {
@@ -309,6 +313,9 @@ func (s *Service) dropTraces(id session.ID) {
 	defer s.mu.Unlock()
 	delete(s.frontiers, id)
 	delete(s.retries, id)
+	if interrupt := s.adoptions[id]; interrupt != nil {
+		interrupt()
+	}
 }
 
 // ended tells of the end of an upload, settled or not; the zero Meta is of none. Whoever

@@ -14,11 +14,14 @@ import (
 // On nil the chunk is durable, and it reports whether it is new. It waits until the digest of the
 // whole does not lag too far behind, for as long as ctx lasts, so that little is left to do for
 // completion. Once the upload is published its chunks are compared with its object, and the same
-// bytes are held still. Besides that method's errors: what Directory.Lookup returns, and ErrReplaced
+// bytes are held still. Besides that method's errors: ErrComparing, what Directory.Lookup returns, and ErrReplaced
 // where there is nothing to compare with any more.
 func (s *Service) PutChunk(ctx context.Context, name Name, in session.Incoming) (bool, error) {
 	id, err := s.resolve(ctx, name)
 	if err != nil {
+		return false, err
+	}
+	if err := s.comparing(id); err != nil {
 		return false, err
 	}
 	f, added, err := s.put(ctx, id, in)
@@ -68,7 +71,7 @@ func (s *Service) compareWithObject(ctx context.Context, id session.ID, in sessi
 	if err != nil {
 		return err
 	}
-	if st.Result == nil || st.Result.Reason != Published {
+	if st.Result == nil || !st.Result.HasObject() {
 		return ended
 	}
 	offset, _, err := st.Meta.Spec.Extent(in.Index) // the length was checked
@@ -165,7 +168,7 @@ func (s *Service) Open(ctx context.Context, name Name) (session.Object, Status, 
 	if err != nil {
 		return nil, Status{}, err
 	}
-	if st.Result == nil || st.Result.Reason != Published {
+	if st.Result == nil || !st.Result.HasObject() {
 		return nil, st, ErrNotPublished
 	}
 	object, err := s.openPublished(ctx, st)

@@ -3,6 +3,7 @@ package upload_test
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -259,7 +260,27 @@ func (v *volume) OpenObject(ctx context.Context, name string) (object session.Ob
 	if err != nil {
 		return nil, err
 	}
-	return object, nil
+	return &openedObject{object, v}, nil
+}
+
+// openedObject is an object whose reads are held back and break as the volume's methods do.
+type openedObject struct {
+	session.Object
+	volume *volume
+}
+
+func (o *openedObject) Read(b []byte) (n int, err error) {
+	end := error(nil)
+	err = o.volume.do("ReadObject", func() error {
+		if n, err = o.Object.Read(b); errors.Is(err, io.EOF) {
+			end, err = err, nil
+		}
+		return err
+	})
+	if err == nil {
+		err = end
+	}
+	return n, err
 }
 
 func (v *volume) Identify(ctx context.Context, id session.ID) (identity string, err error) {
@@ -268,6 +289,10 @@ func (v *volume) Identify(ctx context.Context, id session.ID) (identity string, 
 		return err
 	})
 	return identity, err
+}
+
+func (v *volume) Note(ctx context.Context, id session.ID, note string) error {
+	return v.do("Note", func() error { return v.sink.Note(ctx, id, note) })
 }
 
 func (v *volume) Withdraw(ctx context.Context, name, identity string) (removed bool, err error) {

@@ -105,6 +105,7 @@ func TestUploadSessionSpec(t *testing.T) {
 
 		{name: "replace what is there", path: "conflictPolicy", value: "Replace"},
 		{name: "fail where something is there", path: "conflictPolicy", value: "Fail"},
+		{name: "adopt what is there without a digest", path: "conflictPolicy", value: "Adopt", words: "conflictPolicy Adopt needs digest"},
 		{name: "another conflict policy", path: "conflictPolicy", value: "Ignore", words: "Unsupported value"},
 		{name: "complete at a call", path: "completion", value: "Explicit"},
 		{name: "complete by itself", path: "completion", value: "Automatic"},
@@ -193,6 +194,17 @@ func TestUploadSessionDigestAlgorithms(t *testing.T) {
 			mustRefuse(t, err, test.words)
 		} else if err != nil {
 			t.Errorf("%s with %s: %v", test.algorithm, test.digest, err)
+		}
+	}
+}
+
+// What is there is adopted by its digest.
+func TestUploadSessionAdopts(t *testing.T) {
+	w := newWorld(t)
+	for _, digest := range []string{someDigest, "blake3" + someDigest[6:]} {
+		spec := session.set("conflictPolicy", "Adopt").set("digest", digest)
+		if err := w.Create(t.Context(), w.make("UploadSession", spec)); err != nil {
+			t.Errorf("with digest %s: %v", digest, err)
 		}
 	}
 }

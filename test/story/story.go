@@ -156,7 +156,7 @@ func (t *teller) apply(ctx context.Context) error {
 }
 
 // applySession applies a session as a user would write it.
-func (t *teller) applySession(ctx context.Context, name, key, digest string, size int64) error {
+func (t *teller) applySession(ctx context.Context, name, key, digest string, size int64, more ...string) error {
 	manifest := fmt.Sprintf(`apiVersion: uploads.slipway.dev/v1alpha1
 kind: UploadSession
 metadata:
@@ -168,6 +168,9 @@ spec:
   chunkSizeBytes: %d
   digest: %s
 `, name, storeName, key, size, t.ChunkSize, digest)
+	for _, line := range more {
+		manifest += "  " + line + "\n"
+	}
 	file := filepath.Join(t.dir, name+".yaml")
 	if err := os.WriteFile(file, []byte(manifest), 0o600); err != nil {
 		return err

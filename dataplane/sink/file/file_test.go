@@ -34,9 +34,10 @@ func openVolume(dir string) (sinktest.Volume, error) {
 		return sinktest.Volume{}, err
 	}
 	return sinktest.Volume{
-		Sink:  sink,
-		Close: sink.Close,
-		Crash: sink.Abandon,
+		KeepsNotes: true,
+		Sink:       sink,
+		Close:      sink.Close,
+		Crash:      sink.Abandon,
 		EditSlot: func(id session.ID, index int, edit func(slot []byte)) error {
 			path := filepath.Join(area(dir), string(id), "ledger")
 			stored, err := os.ReadFile(path)

@@ -87,3 +87,12 @@ func (o *object) Identity() string { return o.identity.String() }
 
 // Like compares it with what was recorded of an object.
 func (o *object) Like(recorded string) session.Likeness { return o.identity.like(recorded) }
+
+// Note reads what was noted of it. What can't be read is not there.
+func (o *object) Note() string {
+	note, err := noteOf(o.file, o.identity)
+	if err != nil {
+		return ""
+	}
+	return note
+}

@@ -135,6 +135,34 @@ var publication = []test{
 		p.must(p.publisher().Publish(background, r.ID, "name", false, many))
 		p.shows("name", r.ID, r.Spec)
 	}},
+	{"a note is kept with the object, and with no other", afterEach(func(p *place, restart func(p *place)) {
+		first, second, plain := record("first", 250, 100), record("second", 250, 100), record("plain", 250, 100)
+		long := strings.Repeat("n", session.MaxNote)
+		p.createFull(first)
+		p.must(p.publisher().Note(background, first.ID, "an earlier one"))
+		p.must(p.publisher().Note(background, first.ID, long))
+		p.must(p.publisher().Publish(background, first.ID, "name", false, map[string]string{"note": "an attribute"}))
+		p.noted("name", long)
+		restart(p)
+		p.noted("name", long)
+		p.must(p.Sink.Remove(background, first.ID))
+		p.noted("name", long)
+		p.createFull(second)
+		p.must(p.publisher().Note(background, second.ID, "another"))
+		p.must(p.publisher().Publish(background, second.ID, "name", true, nil))
+		p.noted("name", "another")
+		p.createFull(plain)
+		p.must(p.publisher().Publish(background, plain.ID, "name", true, nil))
+		p.noted("name", "")
+	})},
+	{"a note that is too long, or of nothing, is refused", func(p *place) {
+		r := record("r", 250, 100)
+		p.createFull(r)
+		p.wants(p.publisher().Note(background, r.ID, strings.Repeat("n", session.MaxNote+1)), session.ErrInvalid)
+		p.must(p.Sink.Free(background, r.ID))
+		p.wants(p.publisher().Note(background, r.ID, "n"), session.ErrNotFound)
+		p.wants(p.publisher().Note(background, "nobody", "n"), session.ErrNotFound)
+	}},
 	{"an object tells its size and time, and is read from anywhere", func(p *place) {
 		r := record("object", 250, 100)
 		before := time.Now()
@@ -222,6 +250,18 @@ func (p *place) isPublished(id session.ID, name string, want bool) {
 	p.must(err)
 	if got != want {
 		p.t.Fatalf("session %s published as %s: %t, want %t", id, name, got, want)
+	}
+}
+
+// noted checks the note of the object under a name. A volume that keeps no notes has none.
+func (p *place) noted(name, want string) {
+	p.t.Helper()
+	o, err := p.publisher().OpenObject(background, name)
+	p.must(err)
+	got := o.Note()
+	p.must(o.Close())
+	if got != want && (got != "" || p.KeepsNotes) {
+		p.t.Fatalf("the note of %s is %q, want %q", name, got, want)
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 type Volume struct {
 	// Sink is the sink under test. What it can publish is tested when it is a session.Publisher too.
 	Sink session.ByteSink
+	// KeepsNotes is whether the volume is one that keeps notes.
+	KeepsNotes bool
 	// Close closes it as its owner would.
 	Close func() error
 	// Crash leaves everything as the death of the process would, so that the place can be opened

@@ -28,7 +28,7 @@ type UploadSessionResultApplyConfiguration struct {
 	// digest is the verified digest of the published object, 'sha256:' or 'blake3:' and 64
 	// lower-case hex digits.
 	Digest *string `json:"digest,omitempty"`
-	// publishedTime is when the object appeared under its key.
+	// publishedTime is when the object appeared under its key, or when it was adopted.
 	PublishedTime *v1.Time `json:"publishedTime,omitempty"`
 	// finishedTime is when the session ended.
 	FinishedTime *v1.Time `json:"finishedTime,omitempty"`

@@ -33,8 +33,10 @@ type UploadSessionSpecApplyConfiguration struct {
 	// of digest counts, or SHA256 where there is no digest either. Where both are given they
 	// agree. The digest that the complete call sends must be of this algorithm. Immutable.
 	DigestAlgorithm *apiv1alpha1.DigestAlgorithm `json:"digestAlgorithm,omitempty"`
-	// conflictPolicy says what happens when an object exists under the key: Fail (the default)
-	// or Replace. Immutable.
+	// conflictPolicy says what happens when an object exists under the key: Fail (the default),
+	// Replace, or Adopt, which takes an object that has sizeBytes and digest for this session's, and
+	// fails where it has not. Adopt needs digest. The object stays that of the session which published
+	// it: reclaimPolicy does not concern an adopted one. Immutable.
 	ConflictPolicy *apiv1alpha1.ConflictPolicy `json:"conflictPolicy,omitempty"`
 	// completion says what starts verification and publication: Automatic (the default), as
 	// soon as every chunk is held, or Explicit, the client's complete call. Immutable.
