@@ -207,6 +207,10 @@ const (
 	GoneForGoodAnnotation = "uploads.slipway.dev/gone-for-good"
 )
 
+// DefaultMaxSuspendedSeconds is for how long in all the deadline of a suspended session stands still,
+// where its admission does not say.
+const DefaultMaxSuspendedSeconds = 604800
+
 // DefaultActiveDeadlineSeconds is the deadline of a session where neither it nor its admission
 // names one, as an earlier version may have left it.
 const DefaultActiveDeadlineSeconds = 86400

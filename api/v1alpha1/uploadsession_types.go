@@ -219,8 +219,9 @@ type UploadSessionSpec struct {
 	IdleTimeoutSeconds int32 `json:"idleTimeoutSeconds,omitempty"`
 
 	// activeDeadlineSeconds ends the session this many seconds after its admission, whether or
-	// not bytes arrive, from 10 seconds to 30 days. Without it the store's default counts; the
-	// store may have a limit. status.expirationTime says what holds.
+	// not bytes arrive, from 10 seconds to 30 days. The time during which the session is suspended
+	// does not count, up to the store's limits.maxSuspendedSeconds. Without it the store's default
+	// counts; the store may have a limit. status.expirationTime says what holds.
 	// +optional
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
@@ -308,6 +309,13 @@ type UploadSessionAdmission struct {
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	MaxActiveDeadlineSeconds int32 `json:"maxActiveDeadlineSeconds,omitempty"`
+
+	// maxSuspendedSeconds is the store's limit at admission: for how long in all the deadline stands
+	// still while the session is suspended.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	MaxSuspendedSeconds int32 `json:"maxSuspendedSeconds,omitempty"`
 
 	// access is Owner where the store's spec.access was that at admission.
 	// +optional
@@ -449,9 +457,21 @@ type UploadSessionStatus struct {
 	StartTime metav1.Time `json:"startTime,omitzero"`
 
 	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds or the
-	// store's default, within the store's limit.
+	// store's default, within the store's limit, plus how long the session was suspended. Of a
+	// session that is suspended it is when it ends if it stays so.
 	// +optional
 	ExpirationTime metav1.Time `json:"expirationTime,omitzero"`
+
+	// suspendedTime is since when the session is suspended, as the operator saw it; absent while it
+	// is not, and before its admission.
+	// +optional
+	SuspendedTime metav1.Time `json:"suspendedTime,omitzero"`
+
+	// suspendedSeconds is how long the session was suspended after its admission, until it was last resumed.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2592000
+	SuspendedSeconds *int32 `json:"suspendedSeconds,omitempty"`
 
 	// completionTime is when the session ended in whatever way.
 	// +optional

@@ -160,6 +160,15 @@ type StoreLimits struct {
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=2592000
 	MaxActiveDeadlineSeconds int32 `json:"maxActiveDeadlineSeconds,omitempty"`
+
+	// maxSuspendedSeconds is for how long in all a session's deadline stands still while it is
+	// suspended, from 10 seconds to 30 days: a suspended session keeps its bytes and its part of the
+	// volume. What holds at its admission holds for a session to its end. Default 604800, 7 days.
+	// +optional
+	// +default=604800
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=2592000
+	MaxSuspendedSeconds int32 `json:"maxSuspendedSeconds,omitempty"`
 }
 
 // StoreDefaults is what holds for a session that does not say.
@@ -223,7 +232,7 @@ type UploadStoreSpec struct {
 
 	// limits bounds what a session may ask for.
 	// +optional
-	// +default={"maxChunkBytes":67108864,"minFreeBytes":67108864}
+	// +default={"maxChunkBytes":67108864,"minFreeBytes":67108864,"maxSuspendedSeconds":604800}
 	Limits StoreLimits `json:"limits,omitzero"`
 
 	// defaults is what holds for a session that does not say.

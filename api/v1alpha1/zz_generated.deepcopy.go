@@ -559,6 +559,12 @@ func (in *UploadSessionStatus) DeepCopyInto(out *UploadSessionStatus) {
 	in.ReclaimedTime.DeepCopyInto(&out.ReclaimedTime)
 	in.StartTime.DeepCopyInto(&out.StartTime)
 	in.ExpirationTime.DeepCopyInto(&out.ExpirationTime)
+	in.SuspendedTime.DeepCopyInto(&out.SuspendedTime)
+	if in.SuspendedSeconds != nil {
+		in, out := &in.SuspendedSeconds, &out.SuspendedSeconds
+		*out = new(int32)
+		**out = **in
+	}
 	in.CompletionTime.DeepCopyInto(&out.CompletionTime)
 	if in.ObservedGeneration != nil {
 		in, out := &in.ObservedGeneration, &out.ObservedGeneration

@@ -233,6 +233,7 @@ func (l *Ledger) Ask(s *v1alpha1.UploadSession, now time.Time) (v1alpha1.UploadS
 		TTLSecondsAfterFinished:  defaults.TTLSecondsAfterFinished,
 		MaxIdleTimeoutSeconds:    limits.MaxIdleTimeoutSeconds,
 		MaxActiveDeadlineSeconds: limits.MaxActiveDeadlineSeconds,
+		MaxSuspendedSeconds:      limits.MaxSuspendedSeconds,
 
 		Access: restricted(store),
 	}, nil

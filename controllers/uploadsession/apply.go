@@ -127,6 +127,10 @@ func statusConfiguration(s *v1alpha1.UploadSessionStatus) *applyv1alpha1.UploadS
 		c.WithExpirationTime(s.ExpirationTime)
 		c.WithAdmission(admissionConfiguration(a))
 	}
+	if !s.SuspendedTime.IsZero() {
+		c.WithSuspendedTime(s.SuspendedTime)
+	}
+	c.SuspendedSeconds = s.SuspendedSeconds
 	if !s.CompletionTime.IsZero() {
 		c.WithCompletionTime(s.CompletionTime)
 	}
@@ -151,6 +155,9 @@ func admissionConfiguration(a v1alpha1.UploadSessionAdmission) *applyv1alpha1.Up
 	}
 	if a.MaxActiveDeadlineSeconds != 0 {
 		c.WithMaxActiveDeadlineSeconds(a.MaxActiveDeadlineSeconds)
+	}
+	if a.MaxSuspendedSeconds != 0 {
+		c.WithMaxSuspendedSeconds(a.MaxSuspendedSeconds)
 	}
 	if a.Access != "" {
 		c.WithAccess(a.Access)

@@ -147,7 +147,10 @@ func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
 		desired.Admission = o.granted
 	}
 	if desired.Admission.Replica != "" {
-		desired.ExpirationTime = metav1.NewTime(desired.Admission.AdmittedTime.Add(activeDeadline(o.session.Spec, desired.Admission)))
+		if desired.CompletionTime.IsZero() {
+			desired.Suspend(o.session.Spec.DesiredState == v1alpha1.DesiredStateSuspended, stamp)
+		}
+		desired.ExpirationTime = metav1.NewTime(desired.Admission.Expiration(o.session.Spec, suspendedBy(desired)))
 	}
 	f.admission, f.expiration = desired.Admission, desired.ExpirationTime.Time
 
@@ -233,11 +236,13 @@ func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Ti
 	return next
 }
 
-// activeDeadline is how long after its admission a session ends: as it asks,
-// or as its store had it by default, and no later than its store let it.
-func activeDeadline(spec v1alpha1.UploadSessionSpec, granted v1alpha1.UploadSessionAdmission) time.Duration {
-	asked := cmp.Or(spec.ActiveDeadlineSeconds, granted.ActiveDeadlineSeconds, v1alpha1.DefaultActiveDeadlineSeconds)
-	return seconds(min(asked, cmp.Or(granted.MaxActiveDeadlineSeconds, asked)))
+// suspendedBy is for how long a session's deadline stands still. One that is suspended may stay so as long
+// as its store let it.
+func suspendedBy(status v1alpha1.UploadSessionStatus) time.Duration {
+	if !status.SuspendedTime.IsZero() {
+		return status.Admission.MaxSuspended()
+	}
+	return status.SuspendedFor()
 }
 
 // queueDeadline is how long after its start a session ends that is not admitted.

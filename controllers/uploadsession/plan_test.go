@@ -213,7 +213,7 @@ func TestPlan(t *testing.T) {
 			o:    alone(session(admitted, desired(v1alpha1.DesiredStateSuspended)), store()),
 			want: expected{
 				admitted: "True Admitted", accepting: "False Suspended", succeeded: "Unknown Suspended",
-				says: "What is held is kept", again: day + expiryGrace,
+				says: "What is held is kept until 2", again: 8*day + expiryGrace,
 			},
 		},
 		{
@@ -243,7 +243,7 @@ func TestPlan(t *testing.T) {
 			at:   day + expiryGrace,
 			want: expected{
 				admitted: "True Admitted", accepting: "False Expiring", succeeded: "Unknown Expiring",
-				says: "activeDeadlineSeconds have passed",
+				says: "expirationTime has passed",
 			},
 		},
 		{
@@ -603,6 +603,38 @@ func TestTheDeadlineIsTheSessionsOrTheStoresAndWithinTheLimit(t *testing.T) {
 		if got := desired.ExpirationTime.Sub(noon); got != test.want {
 			t.Errorf("%s: the session expires after %v, want %v", name, got, test.want)
 		}
+	}
+}
+
+// A session that is suspended has the same time left when it goes on, within what its store lets it.
+func TestTheDeadlineStandsStillWhileASessionIsSuspended(t *testing.T) {
+	s := session(admitted, granted(func(a *v1alpha1.UploadSessionAdmission) {
+		a.ActiveDeadlineSeconds, a.MaxSuspendedSeconds = 3600, 3*3600
+	}))
+	s.Spec.ActiveDeadlineSeconds = 0
+	now := noon
+	looks := func(after time.Duration, state v1alpha1.DesiredState, expires time.Duration) {
+		t.Helper()
+		now = now.Add(after)
+		s.Spec.DesiredState = state
+		s.Status = desiredStatus(alone(s, store()), now)
+		if got := s.Status.ExpirationTime.Sub(noon); got != expires {
+			t.Fatalf("%v after its admission, %s, it expires after %v, want %v", now.Sub(noon), state, got, expires)
+		}
+	}
+	looks(time.Minute, v1alpha1.DesiredStateActive, time.Hour)
+	looks(0, v1alpha1.DesiredStateSuspended, 4*time.Hour) // at the latest
+	looks(time.Hour, v1alpha1.DesiredStateSuspended, 4*time.Hour)
+	looks(time.Hour, v1alpha1.DesiredStateActive, 3*time.Hour)
+	looks(0, v1alpha1.DesiredStateSuspended, 4*time.Hour)
+	looks(90*time.Minute, v1alpha1.DesiredStateActive, 4*time.Hour) // and no more
+	if s.Status.ExpirationTime.Time.Before(now) {
+		t.Error("it is over")
+	}
+	looks(0, v1alpha1.DesiredStateSuspended, 4*time.Hour)
+	now = now.Add(time.Hour)
+	if got := planFor(alone(s, store()), now).status; meta.FindStatusCondition(got.Conditions, v1alpha1.ConditionSucceeded).Reason != v1alpha1.ReasonExpiring {
+		t.Errorf("when its store lets it be suspended no longer it is %+v", got.Conditions)
 	}
 }
 

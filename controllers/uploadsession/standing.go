@@ -178,7 +178,7 @@ func expiring(f facts) *standing {
 	if !f.admitted() || f.now.Before(f.expiration.Add(expiryGrace)) {
 		return nil
 	}
-	return waits(v1alpha1.ReasonExpiring, "activeDeadlineSeconds have passed: "+f.awaitsReplica("free the staged bytes"))
+	return waits(v1alpha1.ReasonExpiring, "The session's expirationTime has passed: "+f.awaitsReplica("free the staged bytes"))
 }
 
 func suspended(f facts) *standing {
@@ -186,7 +186,9 @@ func suspended(f facts) *standing {
 	case f.session.Spec.DesiredState != v1alpha1.DesiredStateSuspended:
 		return nil
 	case f.admitted():
-		return waits(v1alpha1.ReasonSuspended, "What is held is kept, and no chunk is taken: set desiredState to Active to go on.")
+		return waits(v1alpha1.ReasonSuspended, fmt.Sprintf("What is held is kept until %s at the latest, as the store's "+
+			"limits.maxSuspendedSeconds has it, and no chunk is taken: set desiredState to Active to go on.",
+			f.expiration.UTC().Format(time.RFC3339)))
 	default:
 		return waits(v1alpha1.ReasonSuspended, "The session is not admitted while it is suspended: set desiredState to Active to start it.")
 	}

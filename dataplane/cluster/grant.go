@@ -172,12 +172,9 @@ func attributes(s *v1alpha1.UploadSession) map[string]string {
 // it delays a deadline, so that none comes early.
 const clockSkew = 5 * time.Second
 
-// deadline is as the session asks, or as its store had it by default, and no
-// later than its store let it, by whichever clock is behind.
+// deadline is when the session expires as its status has it, by whichever clock is behind.
 func deadline(s *v1alpha1.UploadSession) time.Time {
-	granted := s.Status.Admission
-	asked := cmp.Or(s.Spec.ActiveDeadlineSeconds, granted.ActiveDeadlineSeconds, v1alpha1.DefaultActiveDeadlineSeconds)
-	return granted.AdmittedTime.Add(within(granted.MaxActiveDeadlineSeconds, asked) + clockSkew)
+	return s.Status.Admission.Expiration(s.Spec, s.Suspended()).Add(clockSkew)
 }
 
 // within is a number of seconds, or the most there may be where that is less; 0 is no limit.

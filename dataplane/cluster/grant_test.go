@@ -172,7 +172,25 @@ func TestGrantIsWhatTheSessionSays(t *testing.T) {
 		},
 		"that is suspended": {
 			aSession(func(s *v1alpha1.UploadSession) { s.Spec.DesiredState = v1alpha1.DesiredStateSuspended }),
-			with(func(g *upload.Grant) { g.Suspended = true }),
+			with(func(g *upload.Grant) { g.Suspended, g.Deadline = true, g.Deadline.Add(7*24*time.Hour) }),
+		},
+		"that is suspended, in a store that lets it be so for an hour": {
+			aSession(func(s *v1alpha1.UploadSession) {
+				s.Spec.DesiredState, s.Status.Admission.MaxSuspendedSeconds = v1alpha1.DesiredStateSuspended, 3600
+			}),
+			with(func(g *upload.Grant) { g.Suspended, g.Deadline = true, g.Deadline.Add(time.Hour) }),
+		},
+		"that was suspended for a minute": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Status.SuspendedSeconds = ptr.To[int32](60) }),
+			with(func(g *upload.Grant) { g.Deadline = g.Deadline.Add(time.Minute) }),
+		},
+		"that goes on, which the operator has not seen": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Status.SuspendedTime = metav1.NewTime(noon) }),
+			with(func(g *upload.Grant) { g.Deadline = g.Deadline.Add(7 * 24 * time.Hour) }),
+		},
+		"that changed since the operator has seen it, and may have been suspended": {
+			aSession(func(s *v1alpha1.UploadSession) { s.Generation, s.Status.ObservedGeneration = 3, ptr.To[int64](1) }),
+			with(func(g *upload.Grant) { g.Deadline = g.Deadline.Add(7 * 24 * time.Hour) }),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

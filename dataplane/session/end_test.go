@@ -173,11 +173,11 @@ func TestSealTakesWhatIsCompleteAndOpen(t *testing.T) {
 	}
 
 	r.mustPut("a", 1, content(1, 10))
-	if err := r.SetPaused("a", true); err != nil {
+	if err := r.SetPaused(r.ctx, "a", true); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, "a paused session", r.Seal("a"), session.ErrPaused)
-	if err := r.SetPaused("a", false); err != nil {
+	if err := r.SetPaused(r.ctx, "a", false); err != nil {
 		t.Fatal(err)
 	}
 	var won atomic.Int64
@@ -445,13 +445,13 @@ func TestIdleSessionsExpire(t *testing.T) {
 	t.Run("not while it is paused", func(t *testing.T) {
 		r := begin(t)
 		r.clock.Advance(time.Hour - 1)
-		if err := r.SetPaused("a", true); err != nil {
+		if err := r.SetPaused(r.ctx, "a", true); err != nil {
 			t.Fatal(err)
 		}
 		r.clock.Advance(24 * time.Hour)
 		r.expectExpired("while it is paused")
 		for range 2 {
-			if err := r.SetPaused("a", false); err != nil {
+			if err := r.SetPaused(r.ctx, "a", false); err != nil {
 				t.Fatal(err)
 			}
 			r.clock.Advance(time.Hour/2 - 1)
@@ -459,6 +459,22 @@ func TestIdleSessionsExpire(t *testing.T) {
 		}
 		r.clock.Advance(2)
 		r.expectExpired("in time", "a Idle")
+	})
+	t.Run("not while it is paused, also after a restart", func(t *testing.T) {
+		r := begin(t)
+		if err := r.SetPaused(r.ctx, "a", true); err != nil {
+			t.Fatal(err)
+		}
+		r.crash()
+		r.clock.Advance(24 * time.Hour)
+		r.expectExpired("while it is paused")
+		_, err := r.put("a", 1, content(1, 10))
+		expect(t, "a chunk", err, session.ErrPaused)
+		if err := r.SetPaused(r.ctx, "a", false); err != nil {
+			t.Fatal(err)
+		}
+		r.crash()
+		r.mustPut("a", 1, content(1, 10))
 	})
 	t.Run("by a new timeout", func(t *testing.T) {
 		r := begin(t)
@@ -481,7 +497,7 @@ func TestSessionsExpireAtTheirDeadline(t *testing.T) {
 	spec := session.Spec{Size: 40, ChunkSize: 10, Deadline: deadline}
 	r.begin("a", spec)
 	r.begin("paused", spec)
-	if err := r.SetPaused("paused", true); err != nil {
+	if err := r.SetPaused(r.ctx, "paused", true); err != nil {
 		t.Fatal(err)
 	}
 	r.begin("busy", spec)
@@ -673,7 +689,7 @@ func TestFinishedSessionsAreNotPaused(t *testing.T) {
 	if err := r.Seal("a"); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.SetPaused("a", true); err != nil {
+	if err := r.SetPaused(r.ctx, "a", true); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Finish(r.ctx, "a", session.Finished, nil); err != nil {

@@ -98,7 +98,7 @@ func TestWhatIsNotWrittenIsNotFollowed(t *testing.T) {
 		{"held already", 0, func(r *rig) { r.mustPut("a", 0, want) }, func(*session.Incoming) {}, nil},
 		{"held with other bytes", 0, func(r *rig) { r.mustPut("a", 0, content(2, length)) }, func(*session.Incoming) {}, session.ErrConflict},
 		{"too short", 0, nil, func(in *session.Incoming) { in.Length-- }, session.ErrLength},
-		{"paused", 0, func(r *rig) { expect(t, "pause", r.SetPaused("a", true), nil) }, func(*session.Incoming) {}, session.ErrPaused},
+		{"paused", 0, func(r *rig) { expect(t, "pause", r.SetPaused(r.ctx, "a", true), nil) }, func(*session.Incoming) {}, session.ErrPaused},
 		{"cut off", 1, nil, func(in *session.Incoming) { in.Body = io.LimitReader(in.Body, 3*tiny-1) }, session.ErrBody},
 		{"too long", 1, nil, func(in *session.Incoming) { in.Body = io.MultiReader(in.Body, bytes.NewReader(want)) }, session.ErrLength},
 		{"failing its check", 1, nil, func(in *session.Incoming) { in.Checks = []session.Check{sha256Check(sha256Of(nil))} }, session.ErrMismatch},

@@ -65,7 +65,7 @@ func recoverLive(r Recovered, now time.Time) *live {
 		l.active.Store(r.LastCommit.UnixNano())
 	}
 	l.head.Store(&head{
-		spec: r.Spec, state: r.State, idleFrom: now,
+		spec: r.Spec, state: r.State, paused: r.Paused, idleFrom: now,
 		ended: r.Ended, outcome: r.Outcome, recorded: r.State.Ended(), settled: r.State.Ended() && !r.HasBytes,
 	})
 	l.saved = r.Record
@@ -118,7 +118,7 @@ func (l *live) meta() Meta { return l.metaOf(l.head.Load()) }
 func (l *live) metaOf(h *head) Meta {
 	held := l.held()
 	m := Meta{
-		ID: l.id, Spec: h.spec, State: h.state, Paused: h.paused,
+		ID: l.id, Spec: h.spec, State: h.state, Paused: h.paused && !h.state.Ended(),
 		HeldChunks: held.chunks, HeldBytes: held.bytes, InFlight: int(l.writing.Load()),
 		Created: l.created, Ended: h.ended, Recorded: h.recorded, Settled: h.settled, Outcome: h.outcome,
 	}
@@ -130,7 +130,7 @@ func (l *live) metaOf(h *head) Meta {
 
 func (l *live) record() Record {
 	h := l.head.Load()
-	r := Record{ID: l.id, Spec: h.spec, State: h.state, Created: l.created, Ended: h.ended, Outcome: h.outcome}
+	r := Record{ID: l.id, Spec: h.spec, State: h.state, Created: l.created, Ended: h.ended, Outcome: h.outcome, Paused: h.paused && !h.state.Ended()}
 	if r.State == Sealed {
 		r.State = Open // see Sealed
 	}

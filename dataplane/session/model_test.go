@@ -36,7 +36,7 @@ func (m *modelSession) clone() *modelSession {
 // restarted is what is left of a session after a restart.
 func (m *modelSession) restarted(now time.Time) *modelSession {
 	c := m.clone()
-	c.paused, c.idleFrom = false, now
+	c.idleFrom = now
 	if c.state == session.Sealed {
 		c.state = session.Open
 	}
@@ -49,7 +49,7 @@ func (m *modelSession) bytes(index int) []byte {
 }
 
 func (m *modelSession) end(state session.State, outcome string) {
-	m.state, m.outcome = state, outcome
+	m.state, m.outcome, m.paused = state, outcome, false
 }
 
 func (m *modelSession) cause(now time.Time) session.Cause {
@@ -396,7 +396,7 @@ func (m *machine) abort(*rapid.T) {
 
 func (m *machine) pause(*rapid.T) {
 	id, paused := someIDs.Draw(m.t, "id"), rapid.Bool().Draw(m.t, "paused")
-	m.step(func() error { return m.SetPaused(id, paused) }, func(to model) error {
+	m.step(func() error { return m.SetPaused(m.ctx, id, paused) }, func(to model) error {
 		s := to[id]
 		switch {
 		case s == nil:

@@ -324,7 +324,7 @@ func TestPausedSessionsTakeNoChunk(t *testing.T) {
 	body := newFeed()
 	entered := r.putting("a", body.incoming(1, 10))
 	body.hang(t)
-	if err := r.SetPaused("a", true); err != nil {
+	if err := r.SetPaused(r.ctx, "a", true); err != nil {
 		t.Fatal(err)
 	}
 	_, err := r.put("a", 2, content(2, 10))
@@ -339,7 +339,7 @@ func TestPausedSessionsTakeNoChunk(t *testing.T) {
 	if got := receive(t, "the chunk that had entered", entered); got.err != nil || !got.added {
 		t.Errorf("the chunk that had entered: %+v", got)
 	}
-	if err := r.SetPaused("a", false); err != nil {
+	if err := r.SetPaused(r.ctx, "a", false); err != nil {
 		t.Fatal(err)
 	}
 	r.mustPut("a", 2, content(2, 10))

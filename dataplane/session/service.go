@@ -296,10 +296,33 @@ func (s *Service) SetTimeouts(ctx context.Context, id ID, idle time.Duration, de
 	return s.save(ctx, l)
 }
 
-// SetPaused makes a session take no chunks, or take them again. While it is paused
-// its idle timeout stands still, and it starts anew after. It is not stored:
-// a recovered session is not paused. ErrNotFound, ErrEnded.
-func (s *Service) SetPaused(id ID, paused bool) error {
+// SetPaused makes a session take no chunks, or take them again, durably. While it is paused
+// its idle timeout stands still, and it starts anew after. ErrNotFound, ErrEnded; after an error of the sink
+// it is as told until the process ends.
+func (s *Service) SetPaused(ctx context.Context, id ID, paused bool) error {
+	l, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	err = l.change(func(h *head) error {
+		if h.state.Ended() {
+			return &EndedError{Meta: l.metaOf(h)}
+		}
+		if h.paused && !paused {
+			h.idleFrom = s.clock.Now()
+		}
+		h.paused = paused
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.save(ctx, l)
+}
+
+// RestartIdle has the idle timeout of a session count from now, as after a time in which nobody could send.
+// ErrNotFound, ErrEnded.
+func (s *Service) RestartIdle(id ID) error {
 	l, err := s.find(id)
 	if err != nil {
 		return err
@@ -308,10 +331,7 @@ func (s *Service) SetPaused(id ID, paused bool) error {
 		if h.state.Ended() {
 			return &EndedError{Meta: l.metaOf(h)}
 		}
-		if h.paused && !paused {
-			h.idleFrom = s.clock.Now()
-		}
-		h.paused = paused
+		h.idleFrom = s.passed()
 		return nil
 	})
 }

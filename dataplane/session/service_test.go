@@ -292,7 +292,7 @@ func TestNothingIsKnownOfAnUnknownSession(t *testing.T) {
 	for what, err := range map[string]error{
 		"VerifyComplete": r.VerifyComplete("a"),
 		"SetTimeouts":    r.SetTimeouts(r.ctx, "a", 0, time.Time{}),
-		"SetPaused":      r.SetPaused("a", true),
+		"SetPaused":      r.SetPaused(r.ctx, "a", true),
 		"Seal":           r.Seal("a"),
 		"Unseal":         r.Unseal("a"),
 		"Finish":         r.Finish(r.ctx, "a", session.Finished, nil),
@@ -331,7 +331,7 @@ func TestTimeoutsAreDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, "of an ended session", r.SetTimeouts(r.ctx, "a", 0, time.Time{}), session.ErrEnded)
-	expect(t, "pausing an ended session", r.SetPaused("a", true), session.ErrEnded)
+	expect(t, "pausing an ended session", r.SetPaused(r.ctx, "a", true), session.ErrEnded)
 }
 
 func TestTimeoutsThatCouldNotBeStoredAreStoredNextTime(t *testing.T) {
@@ -409,7 +409,7 @@ func TestEverythingIsRecovered(t *testing.T) {
 	if _, err := r.put("open", 1, content(1, 9)); err == nil {
 		t.Fatal("a short chunk was taken")
 	}
-	if err := r.SetPaused("open", true); err != nil {
+	if err := r.SetPaused(r.ctx, "open", true); err != nil {
 		t.Fatal(err)
 	}
 	r.begin("empty", session.Spec{Owner: "o", Key: "empty", ChunkSize: 1})
@@ -452,7 +452,7 @@ func TestEverythingIsRecovered(t *testing.T) {
 		if state == session.Sealed {
 			state = session.Open
 		}
-		if is.State != state || is.Paused || is.HeldChunks != was.HeldChunks || is.HeldBytes != was.HeldBytes ||
+		if is.State != state || is.Paused != was.Paused || is.HeldChunks != was.HeldChunks || is.HeldBytes != was.HeldBytes ||
 			is.Settled != was.Settled || !bytes.Equal(is.Outcome, was.Outcome) ||
 			!is.Created.Equal(was.Created) || !is.Ended.Equal(was.Ended) || is.LastActivity.IsZero() != was.LastActivity.IsZero() {
 			t.Errorf("before %+v\nafter %+v", was, is)
@@ -472,6 +472,9 @@ func TestEverythingIsRecovered(t *testing.T) {
 	}
 	if got := r.bytesOf("open"); !bytes.Equal(got[:10], content(0, 10)) || !bytes.Equal(got[20:], content(2, 5)) {
 		t.Error("the bytes that were acknowledged are not there")
+	}
+	if err := r.SetPaused(r.ctx, "open", false); err != nil {
+		t.Fatal(err)
 	}
 	r.mustPut("open", 1, content(1, 10))
 	if err := r.Seal("sealed"); err != nil {

@@ -77,6 +77,8 @@ type Record struct {
 	Created time.Time `json:"created"`
 	Ended   time.Time `json:"ended,omitzero"`
 	Outcome []byte    `json:"outcome,omitempty"`
+	// Paused is whether the session takes no chunks for now.
+	Paused bool `json:"paused,omitempty"`
 	// HeldChunks, HeldBytes and LastActivity are those of Meta, of a session that has ended: its
 	// ledger is freed. Earlier versions kept the ledger and did not store them.
 	HeldChunks   int       `json:"heldChunks,omitempty"`

@@ -30,7 +30,7 @@ func TestWhatHasBegunIsNotSkipped(t *testing.T) {
 	expect(t, "skipping what is not there", err, session.ErrNotFound)
 
 	r.begin("paused", small)
-	if err := r.SetPaused("paused", true); err != nil {
+	if err := r.SetPaused(r.ctx, "paused", true); err != nil {
 		t.Fatal(err)
 	}
 	_, err = r.Skip(r.ctx, "paused", nil)

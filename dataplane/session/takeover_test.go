@@ -224,7 +224,7 @@ func TestWhoWaitsIsToldThatTheSessionWasPaused(t *testing.T) {
 	r, body, first := stalled(t)
 	retry := r.putting("a", incoming(0, content(2, chunkLength)))
 	r.clock.awaitAfters(t, 1)
-	if err := r.SetPaused("a", true); err != nil {
+	if err := r.SetPaused(r.ctx, "a", true); err != nil {
 		t.Fatal(err)
 	}
 	body.end(t)

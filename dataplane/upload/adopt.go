@@ -87,7 +87,7 @@ func (s *Service) adoptWhenRead(ctx context.Context, g Grant) error {
 		case err == nil:
 			return s.endEarly(s.ctx, g.ID, result)
 		case errors.Is(err, errNothingToAdopt):
-			return s.restartIdle(g.ID)
+			return s.core.RestartIdle(g.ID) // it could not send before
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errChangedMeanwhile):
@@ -100,18 +100,6 @@ func (s *Service) adoptWhenRead(ctx context.Context, g Grant) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// restartIdle has the idle timeout of an upload count from now: it could not send before.
-func (s *Service) restartIdle(id session.ID) error {
-	m, err := s.core.Get(id)
-	if err != nil || m.Paused {
-		return err
-	}
-	if err := s.core.SetPaused(id, true); err != nil {
-		return err
-	}
-	return s.core.SetPaused(id, false)
 }
 
 // comparing returns ErrComparing while an upload's chunks are not taken because it may not need them.

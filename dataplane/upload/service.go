@@ -180,7 +180,7 @@ func (s *Service) Accept(ctx context.Context, g Grant) (Status, error) {
 		err = s.core.SetTimeouts(ctx, g.ID, g.IdleTimeout, g.Deadline)
 	}
 	if err == nil {
-		err = s.core.SetPaused(g.ID, g.Suspended)
+		err = s.core.SetPaused(ctx, g.ID, g.Suspended)
 	}
 	// Not only of a new one: the look at the volume may have failed the first time. Of one that
 	// is complete, what is under the key may be its own object.

@@ -86,6 +86,9 @@ func TestUploadStoreSpec(t *testing.T) {
 		{name: "a limit of deadlines", path: "limits", value: map[string]any{"maxActiveDeadlineSeconds": int64(86400)}},
 		{name: "the default deadline is within the limit", path: "limits", value: map[string]any{"maxActiveDeadlineSeconds": int64(86399)}, words: "must not exceed limits.maxActiveDeadlineSeconds"},
 		{name: "a limit of deadlines that is too short", path: "limits", value: map[string]any{"maxActiveDeadlineSeconds": int64(9)}, words: "greater than or equal to 10"},
+		{name: "a limit of suspensions", path: "limits", value: map[string]any{"maxSuspendedSeconds": int64(10)}},
+		{name: "a limit of suspensions that is too short", path: "limits", value: map[string]any{"maxSuspendedSeconds": int64(9)}, words: "greater than or equal to 10"},
+		{name: "a limit of suspensions that is too long", path: "limits", value: map[string]any{"maxSuspendedSeconds": int64(2592001)}, words: "less than or equal to"},
 		{name: "a limit of deadlines that is too long", path: "limits", value: map[string]any{"maxActiveDeadlineSeconds": int64(2592001)}, words: "less than or equal to"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -92,6 +93,11 @@ var _ = Describe("The life of a session", func() {
 		w.step(ctx, s)
 		Expect(s).To(showing("True Admitted", "False Suspended", "Unknown Suspended"))
 		Expect(*s.Status.ObservedGeneration).To(Equal(s.Generation))
+		Expect(s.Status.SuspendedTime.Time).To(BeTemporally("==", w.clock.Now()))
+		Expect(s.Status.ExpirationTime.Sub(s.Status.Admission.AdmittedTime.Time)).To(Equal((1 + 7) * 24 * time.Hour))
+		Expect(meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionSucceeded).Message).To(
+			ContainSubstring(s.Status.ExpirationTime.UTC().Format(time.RFC3339)))
+		w.clock.SetTime(w.clock.Now().Add(5 * time.Second))
 
 		By("resuming it with a longer deadline")
 		w.change(ctx, s, func(spec *v1alpha1.UploadSessionSpec) {
@@ -100,7 +106,8 @@ var _ = Describe("The life of a session", func() {
 		})
 		w.step(ctx, s)
 		Expect(s).To(showing("True Admitted", "True Uploading", "Unknown Uploading"))
-		Expect(s.Status.ExpirationTime.Sub(s.Status.Admission.AdmittedTime.Time)).To(Equal(48 * time.Hour))
+		Expect(s.Status.SuspendedTime.IsZero()).To(BeTrue())
+		Expect(s.Status.ExpirationTime.Sub(s.Status.Admission.AdmittedTime.Time)).To(Equal(48*time.Hour + 5*time.Second))
 	})
 
 	It("has the times that its store gave it at its admission, and no more than that allows", func(ctx SpecContext) {

@@ -187,6 +187,10 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxObjectBytes
       type:
         scalar: numeric
+    - name: maxSuspendedSeconds
+      type:
+        scalar: numeric
+      default: 604800
     - name: minFreeBytes
       type:
         scalar: numeric
@@ -327,6 +331,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
     - name: maxIdleTimeoutSeconds
+      type:
+        scalar: numeric
+    - name: maxSuspendedSeconds
       type:
         scalar: numeric
     - name: replica
@@ -481,6 +488,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: startTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: suspendedSeconds
+      type:
+        scalar: numeric
+    - name: suspendedTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadStore
   map:
     fields:
@@ -535,6 +548,7 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.StoreLimits
       default:
         maxChunkBytes: 67108864
+        maxSuspendedSeconds: 604800
         minFreeBytes: 67108864
     - name: volume
       type:

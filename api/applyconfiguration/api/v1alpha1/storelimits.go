@@ -30,6 +30,10 @@ type StoreLimitsApplyConfiguration struct {
 	// seconds to 30 days. A session that asks for more, also later, gets this much. What holds at
 	// its admission holds for a session to its end. Without it a session gets what it asks for.
 	MaxActiveDeadlineSeconds *int32 `json:"maxActiveDeadlineSeconds,omitempty"`
+	// maxSuspendedSeconds is for how long in all a session's deadline stands still while it is
+	// suspended, from 10 seconds to 30 days: a suspended session keeps its bytes and its part of the
+	// volume. What holds at its admission holds for a session to its end. Default 604800, 7 days.
+	MaxSuspendedSeconds *int32 `json:"maxSuspendedSeconds,omitempty"`
 }
 
 // StoreLimitsApplyConfiguration constructs a declarative configuration of the StoreLimits type for use with
@@ -83,5 +87,13 @@ func (b *StoreLimitsApplyConfiguration) WithMaxIdleTimeoutSeconds(value int32) *
 // If called multiple times, the MaxActiveDeadlineSeconds field is set to the value of the last call.
 func (b *StoreLimitsApplyConfiguration) WithMaxActiveDeadlineSeconds(value int32) *StoreLimitsApplyConfiguration {
 	b.MaxActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithMaxSuspendedSeconds sets the MaxSuspendedSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxSuspendedSeconds field is set to the value of the last call.
+func (b *StoreLimitsApplyConfiguration) WithMaxSuspendedSeconds(value int32) *StoreLimitsApplyConfiguration {
+	b.MaxSuspendedSeconds = &value
 	return b
 }

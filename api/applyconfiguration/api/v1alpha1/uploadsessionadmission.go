@@ -31,6 +31,9 @@ type UploadSessionAdmissionApplyConfiguration struct {
 	MaxIdleTimeoutSeconds *int32 `json:"maxIdleTimeoutSeconds,omitempty"`
 	// maxActiveDeadlineSeconds is the store's limit at admission, if it had one; no deadline is later.
 	MaxActiveDeadlineSeconds *int32 `json:"maxActiveDeadlineSeconds,omitempty"`
+	// maxSuspendedSeconds is the store's limit at admission: for how long in all the deadline stands
+	// still while the session is suspended.
+	MaxSuspendedSeconds *int32 `json:"maxSuspendedSeconds,omitempty"`
 	// access is Owner where the store's spec.access was that at admission.
 	Access *apiv1alpha1.StoreAccess `json:"access,omitempty"`
 	// reservedBytes is how much of the volume is reserved for the session.
@@ -106,6 +109,14 @@ func (b *UploadSessionAdmissionApplyConfiguration) WithMaxIdleTimeoutSeconds(val
 // If called multiple times, the MaxActiveDeadlineSeconds field is set to the value of the last call.
 func (b *UploadSessionAdmissionApplyConfiguration) WithMaxActiveDeadlineSeconds(value int32) *UploadSessionAdmissionApplyConfiguration {
 	b.MaxActiveDeadlineSeconds = &value
+	return b
+}
+
+// WithMaxSuspendedSeconds sets the MaxSuspendedSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxSuspendedSeconds field is set to the value of the last call.
+func (b *UploadSessionAdmissionApplyConfiguration) WithMaxSuspendedSeconds(value int32) *UploadSessionAdmissionApplyConfiguration {
+	b.MaxSuspendedSeconds = &value
 	return b
 }
 

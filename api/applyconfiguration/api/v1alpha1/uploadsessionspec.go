@@ -63,8 +63,9 @@ type UploadSessionSpecApplyConfiguration struct {
 	// counts; the store may have a limit. A chunk in flight always wins.
 	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
 	// activeDeadlineSeconds ends the session this many seconds after its admission, whether or
-	// not bytes arrive, from 10 seconds to 30 days. Without it the store's default counts; the
-	// store may have a limit. status.expirationTime says what holds.
+	// not bytes arrive, from 10 seconds to 30 days. The time during which the session is suspended
+	// does not count, up to the store's limits.maxSuspendedSeconds. Without it the store's default
+	// counts; the store may have a limit. status.expirationTime says what holds.
 	ActiveDeadlineSeconds *int32 `json:"activeDeadlineSeconds,omitempty"`
 	// queueDeadlineSeconds ends the session, with reason QueueDeadlineExceeded, this many seconds after
 	// status.startTime if it has not been admitted by then, whatever it waits for and also while it is

@@ -33,8 +33,14 @@ type UploadSessionStatusApplyConfiguration struct {
 	// startTime is when the operator first saw the session.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds or the
-	// store's default, within the store's limit.
+	// store's default, within the store's limit, plus how long the session was suspended. Of a
+	// session that is suspended it is when it ends if it stays so.
 	ExpirationTime *metav1.Time `json:"expirationTime,omitempty"`
+	// suspendedTime is since when the session is suspended, as the operator saw it; absent while it
+	// is not, and before its admission.
+	SuspendedTime *metav1.Time `json:"suspendedTime,omitempty"`
+	// suspendedSeconds is how long the session was suspended after its admission, until it was last resumed.
+	SuspendedSeconds *int32 `json:"suspendedSeconds,omitempty"`
 	// completionTime is when the session ended in whatever way.
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
 	// observedGeneration is the generation of the spec that the operator last acted on; -1 before it
@@ -106,6 +112,22 @@ func (b *UploadSessionStatusApplyConfiguration) WithStartTime(value metav1.Time)
 // If called multiple times, the ExpirationTime field is set to the value of the last call.
 func (b *UploadSessionStatusApplyConfiguration) WithExpirationTime(value metav1.Time) *UploadSessionStatusApplyConfiguration {
 	b.ExpirationTime = &value
+	return b
+}
+
+// WithSuspendedTime sets the SuspendedTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SuspendedTime field is set to the value of the last call.
+func (b *UploadSessionStatusApplyConfiguration) WithSuspendedTime(value metav1.Time) *UploadSessionStatusApplyConfiguration {
+	b.SuspendedTime = &value
+	return b
+}
+
+// WithSuspendedSeconds sets the SuspendedSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SuspendedSeconds field is set to the value of the last call.
+func (b *UploadSessionStatusApplyConfiguration) WithSuspendedSeconds(value int32) *UploadSessionStatusApplyConfiguration {
+	b.SuspendedSeconds = &value
 	return b
 }
 
