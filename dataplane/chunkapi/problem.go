@@ -263,6 +263,10 @@ func kinds() []kind {
 			next: "Create another session; the result says why this one ended.",
 		},
 		{
+			code: CodeSessionEnded, status: http.StatusGone, title: "Upload session is past its deadline", when: []error{session.ErrDeadline},
+			next: "Create another session with a longer activeDeadlineSeconds.",
+		},
+		{
 			code: CodeTicketEnded, status: http.StatusGone, title: "The ticket ended with its session",
 			next: "The result says how the session ended; to read what it published, ask for another ticket.",
 		},

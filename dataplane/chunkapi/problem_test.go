@@ -441,6 +441,13 @@ func problemCases() []problemCase {
 			check: endedAs(upload.ClientAborted),
 		},
 		{
+			name: "chunk after the deadline", code: CodeSessionEnded, status: 410,
+			make: func(w *world) answer {
+				w.accepted("late", 4, 4, func(g *upload.Grant) { g.Deadline = time.Now().Add(-time.Second) })
+				return w.put("late", 0, []byte("0123"))
+			},
+		},
+		{
 			name: "complete after expiry", code: CodeSessionEnded, status: 410,
 			make: func(w *world) answer {
 				w.accepted("late", 4, 4, func(g *upload.Grant) { g.Deadline = time.Now().Add(-time.Second) })

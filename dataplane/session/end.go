@@ -149,8 +149,9 @@ const (
 )
 
 // Expire ends the open sessions which the filter chooses and whose time is up,
-// and frees their bytes. outcome says what to record of each. A session with a
-// chunk in flight is never taken, nor is one that is sealed; both are decided
+// and frees their bytes. outcome says what to record of each. A session that is
+// sealed is never taken, nor is one with a new chunk in flight, but Config.DeadlineGrace after its
+// deadline: then it is interrupted. Repeats of held chunks are interrupted at once. All this is decided
 // in the same step in which a chunk would enter. It returns the sessions that
 // it ended, those that are not settled too; their errors come joined.
 func (s *Service) Expire(ctx context.Context, choose Filter, outcome func(Meta, Cause) []byte) ([]Meta, error) {
@@ -160,7 +161,7 @@ func (s *Service) Expire(ctx context.Context, choose Filter, outcome func(Meta, 
 		now     = s.clock.Now()
 	)
 	for _, l := range s.snapshot() {
-		if !choose(l.head.Load().spec) || !l.expire(now, outcome) {
+		if !choose(l.head.Load().spec) || !l.expire(now, s.deadlineGrace, outcome) {
 			continue
 		}
 		if err := s.settle(ctx, l); err != nil {
@@ -172,12 +173,15 @@ func (s *Service) Expire(ctx context.Context, choose Filter, outcome func(Meta, 
 }
 
 // expire ends the session if its time is up, and reports whether it did.
-func (l *live) expire(now time.Time, outcome func(Meta, Cause) []byte) bool {
+func (l *live) expire(now time.Time, grace time.Duration, outcome func(Meta, Cause) []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.head.Load()
 	cause := l.due(h, now)
-	if h.state != Open || len(l.writers) > 0 || cause == "" {
+	if h.state != Open || cause == "" {
+		return false
+	}
+	if l.receives() && !(cause == Deadline && h.pastDeadline(now.Add(-grace))) {
 		return false
 	}
 	ended := *h
@@ -186,14 +190,33 @@ func (l *live) expire(now time.Time, outcome func(Meta, Cause) []byte) bool {
 	return true
 }
 
-// due returns which timeout is up, or "".
+// receives reports whether a chunk is arriving that is not held. The caller holds l.mu.
+func (l *live) receives() bool {
+	for _, w := range l.writers {
+		if !w.repeats {
+			return true
+		}
+	}
+	return false
+}
+
+// pastDeadline reports whether the deadline has passed.
+func (h *head) pastDeadline(now time.Time) bool {
+	return !h.spec.Deadline.IsZero() && !now.Before(h.spec.Deadline)
+}
+
+// due returns which timeout is up, or "". The caller holds l.mu.
 func (l *live) due(h *head, now time.Time) Cause {
+	heard := l.heard.Load()
+	for _, w := range l.writers {
+		heard = max(heard, w.lastByte.Load())
+	}
 	idleFrom := h.idleFrom
-	if heard := time.Unix(0, l.heard.Load()); heard.After(idleFrom) {
+	if heard := time.Unix(0, heard); heard.After(idleFrom) {
 		idleFrom = heard
 	}
 	switch {
-	case !h.spec.Deadline.IsZero() && !now.Before(h.spec.Deadline):
+	case h.pastDeadline(now):
 		return Deadline
 	case h.spec.IdleTimeout > 0 && !h.paused && now.Sub(idleFrom) >= h.spec.IdleTimeout:
 		return Idle

@@ -517,6 +517,94 @@ func TestSessionsExpireAtTheirDeadline(t *testing.T) {
 	r.expectExpired("the busy one, once it is not any more", "busy Deadline")
 }
 
+func TestNothingEntersAfterTheDeadline(t *testing.T) {
+	r := newRig(t)
+	r.begin("a", session.Spec{Size: 40, ChunkSize: 10, Deadline: r.clock.Now().Add(time.Hour)})
+	r.mustPut("a", 0, content(0, 10))
+	body, other := newFeed(), newFeed()
+	sending := r.putting("a", body.incoming(1, 10))
+	body.hang(t)
+	waiting := r.putting("a", other.incoming(1, 10)) // for the one before it
+	r.clock.awaitAfters(t, 1)
+	r.clock.Advance(time.Hour)
+	for what, index := range map[string]int{"a new chunk": 2, "a repeat": 0} {
+		in := bytes.NewReader(content(index, 10))
+		_, err := r.PutChunk(r.ctx, "a", session.Incoming{Index: index, Length: 10, Body: in})
+		expect(t, what, err, session.ErrDeadline)
+		if in.Len() != 10 {
+			t.Errorf("%d bytes of %s were read", 10-in.Len(), what)
+		}
+	}
+	expect(t, "who waited", receive(t, "its end", waiting).err, session.ErrDeadline)
+
+	// A sender that never falls silent has the grace, and no more.
+	for range 9 {
+		body.give(t, content(1, 1))
+		body.hang(t)
+		r.clock.Advance(deadlineGrace/9 - 1)
+		r.expectExpired("within the grace")
+	}
+	r.clock.Advance(deadlineGrace)
+	r.expectExpired("after the grace", "a Deadline")
+	got := receive(t, "the end of what was under way", sending)
+	expect(t, "what was under way", got.err, session.ErrEnded)
+	r.expectFreed("a")
+}
+
+// A deadline may still be moved while the session has not expired.
+func TestChunksEnterAgainWhenTheDeadlineIsMoved(t *testing.T) {
+	r := newRig(t)
+	r.begin("a", session.Spec{Size: 40, ChunkSize: 10, Deadline: r.clock.Now().Add(time.Hour)})
+	r.clock.Advance(time.Hour)
+	_, err := r.put("a", 0, content(0, 10))
+	expect(t, "after the deadline", err, session.ErrDeadline)
+	if err := r.SetTimeouts(r.ctx, "a", 0, r.clock.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	r.mustPut("a", 0, content(0, 10))
+}
+
+func TestARepeatKeepsNoSessionAlive(t *testing.T) {
+	for _, test := range []struct {
+		what string
+		spec session.Spec
+		want string
+	}{
+		{"after its deadline", session.Spec{Deadline: newFakeClock().Now().Add(time.Hour)}, "a Deadline"},
+		{"without a byte", session.Spec{IdleTimeout: time.Hour}, "a Idle"},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			r := newRig(t)
+			test.spec.Size, test.spec.ChunkSize = 40, 10
+			r.begin("a", test.spec)
+			r.mustPut("a", 0, content(0, 10))
+			body := newFeed()
+			repeating := r.putting("a", body.incoming(0, 10))
+			body.give(t, content(0, 10)[:5])
+			body.hang(t)
+			r.clock.Advance(time.Hour - 1)
+			r.expectExpired("too early")
+			r.clock.Advance(1)
+			r.expectExpired("in time", test.want)
+			expect(t, "the repeat", receive(t, "its end", repeating).err, session.ErrEnded)
+		})
+	}
+}
+
+// What is complete is being published, and nobody is told that it is lost.
+func TestARepeatOfASealedSessionEntersAfterTheDeadline(t *testing.T) {
+	r := newRig(t)
+	r.begin("a", session.Spec{Size: 10, ChunkSize: 10, Deadline: r.clock.Now().Add(time.Hour)})
+	r.fill("a")
+	if err := r.Seal("a"); err != nil {
+		t.Fatal(err)
+	}
+	r.clock.Advance(2 * time.Hour)
+	if added, err := r.put("a", 0, content(0, 10)); err != nil || added {
+		t.Errorf("the repeat: added %v, %v", added, err)
+	}
+}
+
 func TestTheSessionsOfOneOwnerExpire(t *testing.T) {
 	r := newRig(t)
 	for _, id := range []session.ID{"ann-1", "ann-2", "bob-1"} {

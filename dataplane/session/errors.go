@@ -33,6 +33,9 @@ var (
 	ErrPaused = errors.New("session is paused")
 	// ErrSealed means that the session is being finished, so that it can neither be aborted nor expired.
 	ErrSealed = errors.New("session is being finished")
+	// ErrDeadline means that the session takes no chunks any more, because its deadline has passed:
+	// it is about to expire.
+	ErrDeadline = errors.New("session is past its deadline")
 	// ErrEnded means that the session has ended; it comes as *EndedError.
 	ErrEnded = errors.New("session has ended")
 	// ErrNoSpace means that the volume has no room (or the quota of its filesystem none).

@@ -55,7 +55,7 @@ type Check struct {
 //
 // Nothing counts when it fails: ErrNotFound, ErrInvalid (no such chunk),
 // ErrLength, ErrBody, ErrMismatch (a check failed), ErrConflict (other bytes
-// are held), ErrSuperseded, ErrPaused, ErrEnded, ErrNoSpace, the context's
+// are held), ErrSuperseded, ErrPaused, ErrDeadline, ErrEnded, ErrNoSpace, the context's
 // error, or the sink's. A session that has ended, however it did, takes no chunk and has no bytes
 // to compare one with: none of Body was read where the error says that it is Finished.
 func (s *Service) PutChunk(ctx context.Context, id ID, in Incoming) (added bool, err error) {
@@ -75,7 +75,7 @@ func (s *Service) PutChunk(ctx context.Context, id ID, in Incoming) (added bool,
 		return false, err
 	}
 	defer l.leave(in.Index, w)
-	if held := l.ledger.Has(in.Index); held {
+	if w.repeats {
 		err = s.compare(ctx, l, w, in, offset)
 	} else if err = s.write(ctx, l, w, in, offset); err == nil {
 		l.addChunk(in.Index)
@@ -97,6 +97,7 @@ type writer struct {
 	mu        sync.Mutex
 	interrupt func() // nil once it was called, and once the call is through
 
+	repeats    bool          // the chunk is held already: nothing that arrives is worth waiting for
 	done       chan struct{} // closed when the call is through
 	lastByte   atomic.Int64  // when the last byte arrived, Unix nanoseconds
 	storing    atomic.Bool   // every byte has arrived; what takes time now is the volume
@@ -125,15 +126,16 @@ func (w *writer) leave() {
 // enter waits until the chunk is free and takes it.
 func (s *Service) enter(ctx context.Context, l *live, in Incoming) (*writer, error) {
 	for {
+		now := s.clock.Now()
 		l.mu.Lock()
-		if err := l.takes(); err != nil {
+		if err := l.takes(now); err != nil {
 			l.mu.Unlock()
 			return nil, err
 		}
 		other := l.writers[in.Index]
 		if other == nil {
-			w := &writer{interrupt: in.Interrupt, done: make(chan struct{})}
-			w.lastByte.Store(s.clock.Now().UnixNano())
+			w := &writer{interrupt: in.Interrupt, repeats: l.ledger.Has(in.Index), done: make(chan struct{})}
+			w.lastByte.Store(now.UnixNano())
 			l.writers[in.Index] = w
 			l.writing.Add(1)
 			l.mu.Unlock()
@@ -159,12 +161,14 @@ func (s *Service) enter(ctx context.Context, l *live, in Incoming) (*writer, err
 }
 
 // takes returns why the session lets no chunk in now, or nil. The caller holds l.mu.
-func (l *live) takes() error {
+func (l *live) takes(now time.Time) error {
 	switch h := l.head.Load(); {
 	case h.state.Ended():
 		return &EndedError{Meta: l.metaOf(h)}
 	case h.paused:
 		return ErrPaused
+	case h.state == Open && h.pastDeadline(now): // what is sealed is complete: a repeat disturbs nobody
+		return ErrDeadline
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 
 const (
 	takeOverAfter = 5 * time.Second
+	deadlineGrace = 9 * time.Second
 	tiny          = 16 // bytes of a block, so that small chunks have many
 	patience      = 10 * time.Second
 )
@@ -43,7 +44,7 @@ type rig struct {
 func newRig(tb testing.TB, configure ...func(*session.Config)) *rig {
 	tb.Helper()
 	r := &rig{tb: tb, ctx: tb.Context(), root: tb.TempDir(), clock: newFakeClock()}
-	r.config = session.Config{Clock: r.clock, Checksum: newHash, TakeOverAfter: takeOverAfter, BlockSize: tiny}
+	r.config = session.Config{Clock: r.clock, Checksum: newHash, TakeOverAfter: takeOverAfter, DeadlineGrace: deadlineGrace, BlockSize: tiny}
 	for _, f := range configure {
 		f(&r.config)
 	}

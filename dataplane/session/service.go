@@ -25,6 +25,9 @@ type Config struct {
 	// TakeOverAfter is how long the writer of a chunk may go without a byte before a later
 	// request for the same chunk takes over; 0 is DefaultTakeOverAfter.
 	TakeOverAfter time.Duration
+	// DeadlineGrace is how long after a session's deadline chunks that were let in before it may
+	// still arrive; then they are cut. 0 is DefaultDeadlineGrace.
+	DeadlineGrace time.Duration
 	// BlockSize is the size in bytes of the buffer that each arriving chunk takes from a pool
 	// (two where somebody follows it or it is compared with what is held), and of its writes; 0 is
 	// DefaultBlockSize.
@@ -34,6 +37,7 @@ type Config struct {
 // Defaults of Config.
 const (
 	DefaultTakeOverAfter = 5 * time.Second
+	DefaultDeadlineGrace = 10 * time.Second
 	DefaultBlockSize     = 256 << 10
 )
 
@@ -44,6 +48,7 @@ type Service struct {
 	clock         Clock
 	checksum      func() hash.Hash64
 	takeOverAfter time.Duration
+	deadlineGrace time.Duration
 	blocks        sync.Pool // of *[]byte
 
 	mu       sync.RWMutex
@@ -62,11 +67,14 @@ func NewService(c Config) *Service {
 	if c.TakeOverAfter == 0 {
 		c.TakeOverAfter = DefaultTakeOverAfter
 	}
+	if c.DeadlineGrace == 0 {
+		c.DeadlineGrace = DefaultDeadlineGrace
+	}
 	if c.BlockSize == 0 {
 		c.BlockSize = DefaultBlockSize
 	}
 	s := &Service{
-		sink: c.Sink, clock: c.Clock, checksum: c.Checksum, takeOverAfter: c.TakeOverAfter,
+		sink: c.Sink, clock: c.Clock, checksum: c.Checksum, takeOverAfter: c.TakeOverAfter, deadlineGrace: c.DeadlineGrace,
 		sessions: map[ID]*live{}, pending: map[ownerKey]ID{}, creating: map[ID]chan struct{}{},
 	}
 	s.blocks.New = func() any {

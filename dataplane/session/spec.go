@@ -30,9 +30,10 @@ type Spec struct {
 	// ChunkSize is the size of every chunk but the last in bytes, at least 1, such that there
 	// are at most MaxChunks.
 	ChunkSize int64 `json:"chunkSize"`
-	// IdleTimeout is how long after its last accepted byte a session expires; 0 is never.
+	// IdleTimeout is how long after the last byte that arrived a session expires; 0 is never.
 	IdleTimeout time.Duration `json:"idleTimeout,omitempty"`
-	// Deadline is when the session expires whether or not bytes arrive; zero is never.
+	// Deadline is when the session expires whether or not bytes arrive; zero is never. From then
+	// on no chunk enters; those that are arriving have Config.DeadlineGrace.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Payload belongs to the layer above; opaque, at most MaxPayload bytes.
 	Payload []byte `json:"payload,omitempty"`

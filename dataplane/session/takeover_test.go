@@ -237,9 +237,11 @@ func TestWhoWaitsIsToldThatTheSessionWasPaused(t *testing.T) {
 func TestNobodyIsInterruptedAfterItsCallHasReturned(t *testing.T) {
 	r, body, first := stalled(t)
 	r.clock.Advance(takeOverAfter)
-	r.clock.beforeNextNow(func() { // the retry found the first, which now goes
-		body.end(t)
-		expect(t, "the first", receive(t, "its end", first).err, session.ErrBody)
+	r.clock.beforeNextNow(func() { // the retry is about to look
+		r.clock.beforeNextNow(func() { // it found the first, which now goes
+			body.end(t)
+			expect(t, "the first", receive(t, "its end", first).err, session.ErrBody)
+		})
 	})
 	r.mustPut("a", 0, content(2, chunkLength))
 	select {
