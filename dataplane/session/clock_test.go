@@ -13,13 +13,15 @@ var _ session.Clock = (*fakeClock)(nil)
 // fakeClock stands still until it is advanced.
 type fakeClock struct {
 	mu     sync.Mutex
-	now    time.Time
+	now    time.Time               // as if nobody had set it
+	ahead  time.Duration           // of now
+	told   map[time.Time]time.Time // what was now when this was told
 	timers []timer
 	afters int
 	asked  *sync.Cond // afters grew
 
-	// onNow is called once, by the next call of Now, before that answers.
-	onNow func()
+	// onLook is called once, by the next call of Since, before that answers.
+	onLook func()
 }
 
 type timer struct {
@@ -28,22 +30,37 @@ type timer struct {
 }
 
 func newFakeClock() *fakeClock {
-	c := &fakeClock{now: time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)}
+	c := &fakeClock{now: time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC), told: map[time.Time]time.Time{}}
 	c.asked = sync.NewCond(&c.mu)
 	return c
 }
 
 func (c *fakeClock) Now() time.Time {
 	c.mu.Lock()
-	first := c.onNow
-	c.onNow = nil
+	defer c.mu.Unlock()
+	told := c.now.Add(c.ahead)
+	c.told[told] = c.now
+	return told
+}
+
+func (c *fakeClock) Since(t time.Time) time.Duration {
+	c.mu.Lock()
+	first := c.onLook
+	c.onLook = nil
 	c.mu.Unlock()
 	if first != nil {
 		first()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.now
+	return c.now.Sub(c.told[t])
+}
+
+// Step sets the clock forward, or back, while no time passes.
+func (c *fakeClock) Step(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead += d
 }
 
 func (c *fakeClock) After(d time.Duration) <-chan time.Time {
@@ -96,9 +113,9 @@ func (c *fakeClock) awaitAfters(tb testing.TB, n int) {
 	}
 }
 
-// beforeNextNow makes the next call of Now call f first.
-func (c *fakeClock) beforeNextNow(f func()) {
+// beforeNextLook makes the next call of Since call f first.
+func (c *fakeClock) beforeNextLook(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.onNow = f
+	c.onLook = f
 }

@@ -60,7 +60,7 @@ func (s *Service) Unseal(id ID) error {
 		if h.state != Sealed {
 			return fmt.Errorf("%w: session %s is not sealed", ErrInvalid, id)
 		}
-		h.state, h.idleFrom = Open, s.clock.Now()
+		h.state, h.idleFrom = Open, s.passed()
 		return nil
 	})
 }
@@ -158,7 +158,7 @@ func (s *Service) Expire(ctx context.Context, choose Filter, outcome func(Meta, 
 	var (
 		expired []Meta
 		errs    []error
-		now     = s.clock.Now()
+		now     = s.now()
 	)
 	for _, l := range s.snapshot() {
 		if !choose(l.head.Load().spec) || !l.expire(now, s.deadlineGrace, outcome) {
@@ -173,19 +173,19 @@ func (s *Service) Expire(ctx context.Context, choose Filter, outcome func(Meta, 
 }
 
 // expire ends the session if its time is up, and reports whether it did.
-func (l *live) expire(now time.Time, grace time.Duration, outcome func(Meta, Cause) []byte) bool {
+func (l *live) expire(now moment, grace time.Duration, outcome func(Meta, Cause) []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.head.Load()
-	cause := l.due(h, now)
+	cause := l.due(h, now.passed)
 	if h.state != Open || cause == "" {
 		return false
 	}
-	if l.receives() && !(cause == Deadline && h.pastDeadline(now.Add(-grace))) {
+	if l.receives() && !(cause == Deadline && h.pastDeadline(now.passed-grace)) {
 		return false
 	}
 	ended := *h
-	ended.state, ended.ended, ended.outcome = Expired, now, outcome(l.metaOf(h), cause)
+	ended.state, ended.ended, ended.outcome = Expired, now.time, outcome(l.metaOf(h), cause)
 	l.head.Store(&ended)
 	return true
 }
@@ -201,24 +201,18 @@ func (l *live) receives() bool {
 }
 
 // pastDeadline reports whether the deadline has passed.
-func (h *head) pastDeadline(now time.Time) bool {
-	return !h.spec.Deadline.IsZero() && !now.Before(h.spec.Deadline)
-}
+func (h *head) pastDeadline(passed time.Duration) bool { return passed >= h.deadline }
 
 // due returns which timeout is up, or "". The caller holds l.mu.
-func (l *live) due(h *head, now time.Time) Cause {
+func (l *live) due(h *head, passed time.Duration) Cause {
 	heard := l.heard.Load()
 	for _, w := range l.writers {
 		heard = max(heard, w.lastByte.Load())
 	}
-	idleFrom := h.idleFrom
-	if heard := time.Unix(0, heard); heard.After(idleFrom) {
-		idleFrom = heard
-	}
 	switch {
-	case h.pastDeadline(now):
+	case h.pastDeadline(passed):
 		return Deadline
-	case h.spec.IdleTimeout > 0 && !h.paused && now.Sub(idleFrom) >= h.spec.IdleTimeout:
+	case h.spec.IdleTimeout > 0 && !h.paused && passed-max(h.idleFrom, time.Duration(heard)) >= h.spec.IdleTimeout:
 		return Idle
 	}
 	return ""

@@ -15,7 +15,7 @@ type live struct {
 	bytes   atomic.Int64 // of held chunks
 	active  atomic.Int64 // last activity, Unix nanoseconds; 0 is none
 	writing atomic.Int64 // len(writers)
-	heard   atomic.Int64 // when a byte last arrived, counted or not, Unix nanoseconds
+	heard   atomic.Int64 // when a byte last arrived, counted or not, as moment.passed
 	head    atomic.Pointer[head]
 	// before is what was held when the session ended, of one that had ended when it was recovered:
 	// which chunks these were is not kept. Nil of every other.
@@ -40,20 +40,21 @@ type head struct {
 	spec     Spec
 	state    State
 	paused   bool
-	idleFrom time.Time // the idle timeout counts from here or from the last byte
+	idleFrom time.Duration // the idle timeout counts from here or from the last byte, as moment.passed
+	deadline time.Duration // when Spec.Deadline comes, as moment.passed
 	ended    time.Time
 	outcome  []byte
 	recorded bool
 	settled  bool
 }
 
-func newLive(id ID, spec Spec, now time.Time) *live {
-	l := &live{id: id, created: now, ledger: NewLedger(spec.Chunks()), writers: map[int]*writer{}}
-	l.head.Store(&head{spec: spec, state: Open, idleFrom: now})
+func newLive(id ID, spec Spec, now moment) *live {
+	l := &live{id: id, created: now.time, ledger: NewLedger(spec.Chunks()), writers: map[int]*writer{}}
+	l.head.Store(&head{spec: spec, state: Open, idleFrom: now.passed, deadline: now.until(spec.Deadline)})
 	return l
 }
 
-func recoverLive(r Recovered, now time.Time) *live {
+func recoverLive(r Recovered, now moment) *live {
 	l := newLive(r.ID, r.Spec, now)
 	l.created = r.Created
 	for index, held := range r.Held {
@@ -65,7 +66,7 @@ func recoverLive(r Recovered, now time.Time) *live {
 		l.active.Store(r.LastCommit.UnixNano())
 	}
 	l.head.Store(&head{
-		spec: r.Spec, state: r.State, paused: r.Paused, idleFrom: now,
+		spec: r.Spec, state: r.State, paused: r.Paused, idleFrom: now.passed, deadline: now.until(r.Spec.Deadline),
 		ended: r.Ended, outcome: r.Outcome, recorded: r.State.Ended(), settled: r.State.Ended() && !r.HasBytes,
 	})
 	l.saved = r.Record

@@ -79,9 +79,9 @@ func (s *Service) PutChunk(ctx context.Context, id ID, in Incoming) (added bool,
 		err = s.compare(ctx, l, w, in, offset)
 	} else if err = s.write(ctx, l, w, in, offset); err == nil {
 		l.addChunk(in.Index)
-		now := s.clock.Now().UnixNano()
-		l.active.Store(now)
-		w.lastByte.Store(now) // to store it may have taken long
+		now := s.now()
+		l.active.Store(now.time.UnixNano())
+		w.lastByte.Store(int64(now.passed)) // to store it may have taken long
 		added = true
 	}
 	// A session that was ended meanwhile says so, whatever became of the chunk: the bytes are
@@ -99,7 +99,7 @@ type writer struct {
 
 	repeats    bool          // the chunk is held already: nothing that arrives is worth waiting for
 	done       chan struct{} // closed when the call is through
-	lastByte   atomic.Int64  // when the last byte arrived, Unix nanoseconds
+	lastByte   atomic.Int64  // when the last byte arrived, as moment.passed
 	storing    atomic.Bool   // every byte has arrived; what takes time now is the volume
 	superseded atomic.Bool
 }
@@ -126,7 +126,7 @@ func (w *writer) leave() {
 // enter waits until the chunk is free and takes it.
 func (s *Service) enter(ctx context.Context, l *live, in Incoming) (*writer, error) {
 	for {
-		now := s.clock.Now()
+		now := s.passed()
 		l.mu.Lock()
 		if err := l.takes(now); err != nil {
 			l.mu.Unlock()
@@ -135,7 +135,7 @@ func (s *Service) enter(ctx context.Context, l *live, in Incoming) (*writer, err
 		other := l.writers[in.Index]
 		if other == nil {
 			w := &writer{interrupt: in.Interrupt, repeats: l.ledger.Has(in.Index), done: make(chan struct{})}
-			w.lastByte.Store(now.UnixNano())
+			w.lastByte.Store(int64(now))
 			l.writers[in.Index] = w
 			l.writing.Add(1)
 			l.mu.Unlock()
@@ -143,7 +143,7 @@ func (s *Service) enter(ctx context.Context, l *live, in Incoming) (*writer, err
 		}
 		l.mu.Unlock()
 
-		patience := s.takeOverAfter - s.clock.Now().Sub(time.Unix(0, other.lastByte.Load()))
+		patience := s.takeOverAfter - (s.passed() - time.Duration(other.lastByte.Load()))
 		if patience <= 0 && !other.storing.Load() {
 			other.superseded.Store(true)
 			other.stop()
@@ -161,13 +161,13 @@ func (s *Service) enter(ctx context.Context, l *live, in Incoming) (*writer, err
 }
 
 // takes returns why the session lets no chunk in now, or nil. The caller holds l.mu.
-func (l *live) takes(now time.Time) error {
+func (l *live) takes(passed time.Duration) error {
 	switch h := l.head.Load(); {
 	case h.state.Ended():
 		return &EndedError{Meta: l.metaOf(h)}
 	case h.paused:
 		return ErrPaused
-	case h.state == Open && h.pastDeadline(now): // what is sealed is complete: a repeat disturbs nobody
+	case h.state == Open && h.pastDeadline(passed): // what is sealed is complete: a repeat disturbs nobody
 		return ErrDeadline
 	}
 	return nil
@@ -237,7 +237,7 @@ func (s *Service) receive(
 			buffer, other = other, buffer // the block before was seen
 		}
 	}
-	body := &watchedBody{body: in.Body, writer: w, clock: s.clock}
+	body := &watchedBody{body: in.Body, writer: w, passed: s.passed}
 	for at := int64(0); at < in.Length; {
 		block := (*buffer)[:min(int64(len(*buffer)), in.Length-at)]
 		if _, err := io.ReadFull(body, block); err != nil {
@@ -282,13 +282,13 @@ func bodyError(ctx context.Context, w *writer, err error) error {
 type watchedBody struct {
 	body   io.Reader
 	writer *writer
-	clock  Clock
+	passed func() time.Duration
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	if n > 0 {
-		b.writer.lastByte.Store(b.clock.Now().UnixNano())
+		b.writer.lastByte.Store(int64(b.passed()))
 	}
 	return n, err
 }

@@ -46,6 +46,7 @@ const (
 type Service struct {
 	sink          ByteSink
 	clock         Clock
+	began         time.Time
 	checksum      func() hash.Hash64
 	takeOverAfter time.Duration
 	deadlineGrace time.Duration
@@ -74,7 +75,7 @@ func NewService(c Config) *Service {
 		c.BlockSize = DefaultBlockSize
 	}
 	s := &Service{
-		sink: c.Sink, clock: c.Clock, checksum: c.Checksum, takeOverAfter: c.TakeOverAfter, deadlineGrace: c.DeadlineGrace,
+		sink: c.Sink, clock: c.Clock, began: c.Clock.Now(), checksum: c.Checksum, takeOverAfter: c.TakeOverAfter, deadlineGrace: c.DeadlineGrace,
 		sessions: map[ID]*live{}, pending: map[ownerKey]ID{}, creating: map[ID]chan struct{}{},
 	}
 	s.blocks.New = func() any {
@@ -103,7 +104,7 @@ func (s *Service) Recover(ctx context.Context) error {
 			unreadable = append(unreadable, fmt.Errorf("session %q: %w", r.ID, err))
 			continue
 		}
-		l := recoverLive(r, s.clock.Now())
+		l := recoverLive(r, s.now())
 		s.sessions[r.ID] = l
 		if r.State.Ended() || r.Spec.Key == "" {
 			continue
@@ -162,7 +163,7 @@ func (s *Service) Begin(ctx context.Context, id ID, spec Spec) (Meta, bool, erro
 	}
 	s.mu.Unlock()
 
-	l := newLive(id, spec, s.clock.Now())
+	l := newLive(id, spec, s.now())
 	l.saved = l.record()
 	err := s.sink.Create(ctx, l.saved)
 
@@ -282,7 +283,8 @@ func (s *Service) Missing(id ID, limit int) ([]Range, int, error) {
 }
 
 // SetTimeouts replaces the timeouts of a session, durably. Setting what is set
-// does nothing. ErrNotFound, ErrEnded, ErrInvalid.
+// does nothing. When a deadline comes is settled as it is set, and when the session is
+// recovered: a clock that is set meanwhile changes nothing. ErrNotFound, ErrEnded, ErrInvalid.
 func (s *Service) SetTimeouts(ctx context.Context, id ID, idle time.Duration, deadline time.Time) error {
 	l, err := s.find(id)
 	if err != nil {
@@ -294,7 +296,7 @@ func (s *Service) SetTimeouts(ctx context.Context, id ID, idle time.Duration, de
 		}
 		h.spec.IdleTimeout = idle
 		if !h.spec.Deadline.Equal(deadline) { // the same moment may be written in another way
-			h.spec.Deadline = deadline
+			h.spec.Deadline, h.deadline = deadline, s.now().until(deadline)
 		}
 		return h.spec.Validate()
 	})
@@ -317,7 +319,7 @@ func (s *Service) SetPaused(ctx context.Context, id ID, paused bool) error {
 			return &EndedError{Meta: l.metaOf(h)}
 		}
 		if h.paused && !paused {
-			h.idleFrom = s.clock.Now()
+			h.idleFrom = s.passed()
 		}
 		h.paused = paused
 		return nil

@@ -237,8 +237,8 @@ func TestWhoWaitsIsToldThatTheSessionWasPaused(t *testing.T) {
 func TestNobodyIsInterruptedAfterItsCallHasReturned(t *testing.T) {
 	r, body, first := stalled(t)
 	r.clock.Advance(takeOverAfter)
-	r.clock.beforeNextNow(func() { // the retry is about to look
-		r.clock.beforeNextNow(func() { // it found the first, which now goes
+	r.clock.beforeNextLook(func() { // the retry is about to look
+		r.clock.beforeNextLook(func() { // it found the first, which now goes
 			body.end(t)
 			expect(t, "the first", receive(t, "its end", first).err, session.ErrBody)
 		})
