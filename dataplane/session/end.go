@@ -45,12 +45,14 @@ func (s *Service) Seal(id ID) error {
 		case h.paused:
 			return ErrPaused
 		}
-		h.state = Sealed
+		h.state, h.sealed = Sealed, s.passed()
 		return l.verifyComplete()
 	})
 }
 
-// Unseal gives up a session that the caller sealed: it is open again.
+// Unseal gives up a session that the caller sealed: it is open again, and as idle as it
+// was: while it was sealed its idle timeout stood still. So what can't be finished expires,
+// however often that is tried.
 func (s *Service) Unseal(id ID) error {
 	l, err := s.find(id)
 	if err != nil {
@@ -60,7 +62,9 @@ func (s *Service) Unseal(id ID) error {
 		if h.state != Sealed {
 			return fmt.Errorf("%w: session %s is not sealed", ErrInvalid, id)
 		}
-		h.state, h.idleFrom = Open, s.passed()
+		now := s.passed()
+		idleFrom := max(h.idleFrom, time.Duration(l.heard.Load()))
+		h.state, h.idleFrom = Open, min(idleFrom+now-h.sealed, now) // a repeat may have come meanwhile
 		return nil
 	})
 }

@@ -213,7 +213,7 @@ func TestSealTakesWhatIsCompleteAndOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.clock.Advance(time.Hour - 1)
-	r.expectExpired("the idle time starts anew when it is unsealed")
+	r.expectExpired("the idle time stands still while it is sealed")
 	if err := r.Seal("a"); err != nil {
 		t.Errorf("sealing again: %v", err)
 	}
@@ -589,6 +589,27 @@ func TestARepeatKeepsNoSessionAlive(t *testing.T) {
 			expect(t, "the repeat", receive(t, "its end", repeating).err, session.ErrEnded)
 		})
 	}
+}
+
+// Attempts to finish are no activity: a session that can't be finished is not kept for ever.
+func TestAttemptsToFinishKeepNoSessionAlive(t *testing.T) {
+	r := newRig(t)
+	r.begin("a", session.Spec{Size: 10, ChunkSize: 10, IdleTimeout: time.Hour})
+	r.fill("a")
+	for range 6 {
+		r.clock.Advance(10*time.Minute - 1)
+		r.expectExpired("too early")
+		if err := r.Seal("a"); err != nil {
+			t.Fatal(err)
+		}
+		r.clock.Advance(2 * time.Hour) // each takes its time, which is not idle
+		if err := r.Unseal("a"); err != nil {
+			t.Fatal(err)
+		}
+		r.expectExpired("right after an attempt")
+	}
+	r.clock.Advance(6)
+	r.expectExpired("in time", "a Idle")
 }
 
 // What is complete is being published, and nobody is told that it is lost.

@@ -41,6 +41,7 @@ type head struct {
 	state    State
 	paused   bool
 	idleFrom time.Duration // the idle timeout counts from here or from the last byte, as moment.passed
+	sealed   time.Duration // since when it is, while it is Sealed, as moment.passed
 	deadline time.Duration // when Spec.Deadline comes, as moment.passed
 	ended    time.Time
 	outcome  []byte

@@ -13,6 +13,11 @@ func (s *Sink) Abandon() error { return errors.Join(s.lock.Close(), s.fence.Clos
 // Break makes the sink remember that a sync of the session failed.
 func (s *Sink) Break(id session.ID, err error) { _ = s.fail(id, err) }
 
+// SyncPublished syncs data as that of an object that was just given its name at the root of the volume.
+func (s *Sink) SyncPublished(id session.ID, data *os.File) error {
+	return s.remember(s.syncPublished(id, data, s.root))
+}
+
 // Doubt makes the sink remember that a sync of the session's record failed.
 func (s *Sink) Doubt(id session.ID) { s.unsure.Store(id, nil) }
 

@@ -87,7 +87,7 @@ func (s *Sink) tellApart(ctx context.Context, h *handle) error {
 	return s.passTick(ctx, h)
 }
 
-// remember keeps the first failure of a sync of public names.
+// remember keeps the first failure of a sync of public names, and of what is under them.
 func (s *Sink) remember(err error) error {
 	if failed, ok := errors.AsType[*syncError](err); ok {
 		s.names.CompareAndSwap(nil, failed)
@@ -138,12 +138,17 @@ func (s *Sink) place(ctx context.Context, h *handle, name string, replace bool, 
 	if err != nil {
 		return err
 	}
-	return s.durable.do(func() error {
-		if err := syncFile(h.data); err != nil {
-			return s.fail(h.id, err)
-		}
-		return syncDirectory(into)
-	})
+	return s.durable.do(func() error { return s.syncPublished(h.id, h.data, into) })
+}
+
+// syncPublished makes durable what place has done. Where that fails the object is under its name already, so
+// that its session can neither be published nor ended: as after the sync of names, only the next process
+// knows what holds, and the volume says that it needs one.
+func (s *Sink) syncPublished(id session.ID, data *os.File, into *os.Root) error {
+	if err := syncFile(data); err != nil {
+		return s.fail(id, &syncError{err})
+	}
+	return syncDirectory(into)
 }
 
 // ofLink is ofName of the error of a step that gives f the name; but a name that f has is usable.
