@@ -30,8 +30,12 @@ type limit struct {
 	bytes  bool // or sessions
 	// quota names the UploadQuota; empty for the room on a volume.
 	quota   string
-	store   string // of the room on a volume
 	rejects bool
+
+	// Of the room on a volume: whose it is, how large the volume is, 0 where that is not known, and how much
+	// of what is free there stays free.
+	store             string
+	capacity, minFree int64
 
 	hard int64
 	held int64
@@ -86,11 +90,11 @@ func (l *limit) waits(e *entry, behind bool, now time.Time) *Refusal {
 // impossible is the refusal of a session that the limit could not hold alone.
 func (l *limit) impossible(e *entry) *Refusal {
 	if l.quota == "" {
-		return &Refusal{
-			Reason: v1alpha1.ReasonInsufficientSpace,
-			About:  fmt.Sprintf("Waits for objects in UploadStore %q to be deleted: ", l.store),
-			Detail: fmt.Sprintf("needs %d, and the volume would have %d free with no session; others don't wait for it.", e.sizeBytes, l.hard),
+		detail := fmt.Sprintf("needs %d, and the volume would have %d free with no session", e.sizeBytes, l.hard)
+		if l.minFree > 0 {
+			detail += fmt.Sprintf(" above the %d that limits.minFreeBytes keeps free", l.minFree)
 		}
+		return &Refusal{Reason: v1alpha1.ReasonInsufficientSpace, About: l.aboutRoom(e), Detail: detail + "; others don't wait for it."}
 	}
 	return &Refusal{
 		Reason: v1alpha1.ReasonQuotaExceeded,
@@ -99,8 +103,29 @@ func (l *limit) impossible(e *entry) *Refusal {
 	}
 }
 
+// aboutRoom says what would make room for a session that the volume could not hold alone.
+func (l *limit) aboutRoom(e *entry) string {
+	needs := l.needs(e)
+	switch {
+	case l.capacity > 0 && needs > l.capacity:
+		return fmt.Sprintf("Waits for the volume of UploadStore %q to be larger: ", l.store)
+	case l.capacity > 0 && needs > l.capacity-l.minFree:
+		return fmt.Sprintf("Waits for limits.minFreeBytes of UploadStore %q to be lower, or its volume larger: ", l.store)
+	case l.minFree > 0:
+		return fmt.Sprintf("Waits for objects in UploadStore %q to be deleted, or its limits.minFreeBytes to be lower: ", l.store)
+	}
+	return fmt.Sprintf("Waits for objects in UploadStore %q to be deleted: ", l.store)
+}
+
 // rejection is the end of a session at a limit that does not queue.
 func (l *limit) rejection(e *entry) *Refusal {
+	if l.needs(e) > l.hard { // no end of another helps it
+		return &Refusal{
+			Reason: v1alpha1.ReasonQuotaRejected, Final: true,
+			Detail: fmt.Sprintf("UploadQuota %q rejects what it could never hold: the session needs %d of %s, and the quota allows %d in all. "+
+				"Create one that needs less, or have the quota raised first.", l.quota, l.needs(e), l.counts, l.hard),
+		}
+	}
 	return &Refusal{
 		Reason: v1alpha1.ReasonQuotaRejected, Final: true,
 		Detail: fmt.Sprintf("UploadQuota %q rejects what it has no room for: the session needs %d of %s, and %d of %d are free. "+
@@ -160,7 +185,10 @@ func (r *round) limits(of line) []*limit {
 		key := limitKey{store: of.store}
 		l := r.byKey[key]
 		if l == nil {
-			l = &limit{door: ofStore, bytes: true, store: of.store, hard: b.room(store), held: b.onClaim(store.Spec.Volume.ClaimName)}
+			l = &limit{
+				door: ofStore, bytes: true, hard: b.room(store), held: b.onClaim(store.Spec.Volume.ClaimName), store: of.store,
+				capacity: ptr.Deref(store.Status.CapacityBytes, 0), minFree: ptr.Deref(store.Spec.Limits.MinFreeBytes, 0),
+			}
 			r.byKey[key] = l
 		}
 		list = append(list, l)

@@ -461,6 +461,71 @@ func TestTheReserveStaysFree(t *testing.T) {
 	}
 }
 
+// Who can't start even alone is told what would help.
+func TestWhatWouldMakeRoom(t *testing.T) {
+	for _, test := range []struct {
+		what                         string
+		capacity, available, minFree int64
+		needs                        int64
+		says                         string
+	}{
+		{
+			"minFreeBytes above what is free", 1000, 900, 5000, 10,
+			`Waits for limits.minFreeBytes of UploadStore "models" to be lower, or its volume larger: ` +
+				`needs 10, and the volume would have 0 free with no session above the 5000 that limits.minFreeBytes keeps free; `,
+		},
+		{
+			"an empty volume would do but for minFreeBytes", 1000, 900, 200, 801,
+			`Waits for limits.minFreeBytes of UploadStore "models" to be lower, or its volume larger: needs 801, and the volume would have 700 free`,
+		},
+		{
+			"either helps", 1000, 900, 200, 800,
+			`Waits for objects in UploadStore "models" to be deleted, or its limits.minFreeBytes to be lower: needs 800, and the volume would have 700 free`,
+		},
+		{
+			"minFreeBytes, and nobody has said how large the volume is", 0, 900, 5000, 10,
+			`Waits for objects in UploadStore "models" to be deleted, or its limits.minFreeBytes to be lower: needs 10, `,
+		},
+		{
+			"nothing is kept free", 1000, 900, 0, 901,
+			`Waits for objects in UploadStore "models" to be deleted: needs 901, and the volume would have 900 free with no session; others`,
+		},
+		{
+			"the volume is too small", 1000, 900, 200, 1001,
+			`Waits for the volume of UploadStore "models" to be larger: needs 1001, `,
+		},
+	} {
+		d := newDesk(changed(store(test.available, "a"), func(s *v1alpha1.UploadStore) {
+			s.Spec.Limits.MinFreeBytes = &test.minFree
+			if test.capacity > 0 {
+				s.Status.CapacityBytes = &test.capacity
+			}
+		}))
+		d.comes("1", "", "models", test.needs)
+		d.starts("1")
+		if got := d.sessions["1"].Status.Conditions[0].Message; !strings.HasPrefix(got, test.says) {
+			t.Errorf("%s:\n%s\nwant\n%s", test.what, got, test.says)
+		}
+	}
+}
+
+// Nobody is told to try again what can never be.
+func TestWhatAQuotaCouldNeverHold(t *testing.T) {
+	for counts, q := range map[string]*v1alpha1.UploadQuota{
+		"reservedBytes": quota("team", bytes(100), rejects),
+		"objectBytes":   quota("team", rejects, func(q *v1alpha1.UploadQuotaSpec) { q.Hard.ObjectBytes = 100 }),
+	} {
+		d := newDesk(store(1000, "a"))
+		d.SetQuota(q)
+		d.comes("1", "", "models", 101)
+		want := `UploadQuota "team" rejects what it could never hold: the session needs 101 of ` + counts + `, and the quota allows 100 in all. ` +
+			`Create one that needs less, or have the quota raised first.`
+		if got := d.starts("1"); !strings.HasSuffix(got, want) {
+			t.Errorf("it is told %q, want %q", got, want)
+		}
+	}
+}
+
 // An older version, and a session that is gone, don't come back.
 func TestThePastDoesNotComeBack(t *testing.T) {
 	d := newDesk(store(100, "a"))
@@ -531,7 +596,7 @@ func TestWhoIsBehindHearsOfALimitOfItsOwn(t *testing.T) {
 		says  string
 	}{
 		{quota("team", bytes(50)), `Waits for UploadQuota "team" to be raised: needs 60 of reservedBytes, and the quota allows 50`},
-		{quota("team", bytes(50), rejects), `UploadQuota "team" rejects what it has no room for: the session needs 60 of reservedBytes`},
+		{quota("team", bytes(50), rejects), `UploadQuota "team" rejects what it could never hold: the session needs 60 of reservedBytes`},
 	} {
 		d := newDesk(store(1000, "a"))
 		d.SetQuota(quota("slots", active(1)))
