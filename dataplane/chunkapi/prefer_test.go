@@ -1,6 +1,8 @@
 package chunkapi
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"net/http"
 	"testing"
 	"time"
@@ -112,4 +114,44 @@ func TestAChunkWaitsNoLongerThanPreferred(t *testing.T) {
 	}
 	await(t, "publication", gate)
 	w.put("obj", 0, []byte("0123"), "Prefer", "wait=0").want(t, http.StatusOK)
+}
+
+// It is for an empty object, too, although that has no chunk to send.
+func TestOneRequestIsEnoughForAnEmptyObject(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, options{})
+	automatic := func(g *upload.Grant) { g.Explicit = false }
+	w.grant("obj", 0, 5, automatic)
+	digest := digestOf(nil)
+	for range 2 {
+		got := decode[Stored](t, w.put("obj", 0, nil, "Prefer", "wait=10", "Content-Digest", sha256Field(nil)).want(t, http.StatusOK).body)
+		if got.State != ChunkHeld || got.Result == nil || got.Result.Digest != digest {
+			t.Errorf("it was answered %+v", got)
+		}
+	}
+
+	w.grant("late", 0, 5)
+	refused := func(a answer, status int, code Code) {
+		t.Helper()
+		if got := a.want(t, status).problem(t).Code; got != code {
+			t.Errorf("the code is %s, want %s", got, code)
+		}
+	}
+	w.put("late", 0, nil).want(t, http.StatusOK)
+	refused(w.put("late", 0, []byte("x")), http.StatusBadRequest, CodeInvalidChunkIndex)
+	refused(w.put("late", 1, nil), http.StatusBadRequest, CodeInvalidChunkIndex)
+	refused(w.put("late", 0, nil, "Content-Digest", sha256Field([]byte("x"))), http.StatusUnprocessableEntity, CodeDigestMismatch)
+	refused(w.put("late", 0, nil, "Content-Range", "bytes 0-0/1"), http.StatusBadRequest, CodeWrongPlace)
+	w.do(http.MethodDelete, base("late"), nil).want(t, http.StatusNoContent)
+	if a := w.put("late", 0, nil); a.StatusCode != http.StatusGone {
+		t.Errorf("after its end: %d", a.StatusCode)
+	}
+
+	w.grant("paused", 0, 5, func(g *upload.Grant) { g.Suspended = true })
+	refused(w.put("paused", 0, nil), http.StatusLocked, CodeSuspended)
+}
+
+func sha256Field(b []byte) string {
+	sum := sha256.Sum256(b)
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
 }

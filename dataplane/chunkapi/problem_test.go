@@ -180,8 +180,8 @@ func problemCases() []problemCase {
 			},
 		},
 		{
-			name: "chunk of an empty object", code: CodeInvalidChunkIndex, status: 400,
-			make: func(w *world) answer { w.grant("empty", 0, 4); return w.put("empty", 0, nil) },
+			name: "chunk with bytes of an empty object", code: CodeInvalidChunkIndex, status: 400,
+			make: func(w *world) answer { w.grant("empty", 0, 4); return w.put("empty", 0, []byte("0123")) },
 		},
 		{
 			name: "short chunk", code: CodeWrongChunkLength, status: 400,

@@ -257,6 +257,9 @@ func (s stated) isAt(index int, spec session.Spec) error {
 	if s.place == nil {
 		return nil
 	}
+	if spec.Size == 0 {
+		return refuse(CodeWrongPlace, "an object of 0 bytes has no place that Content-Range could say")
+	}
 	offset, length, err := spec.Extent(index)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
@@ -16,6 +17,9 @@ import (
 // completion. Once the upload is published its chunks are compared with its object, and the same
 // bytes are held still. Besides that method's errors: ErrComparing, what Directory.Lookup returns, and ErrReplaced
 // where there is nothing to compare with any more.
+//
+// An upload of no bytes has no chunk, and takes an empty one at 0 all the same, which is always
+// held: whoever sends objects in one request each need not tell which of them are empty.
 func (s *Service) PutChunk(ctx context.Context, name Name, in session.Incoming) (bool, error) {
 	id, err := s.resolve(ctx, name)
 	if err != nil {
@@ -23,6 +27,13 @@ func (s *Service) PutChunk(ctx context.Context, name Name, in session.Incoming) 
 	}
 	if err := s.comparing(id); err != nil {
 		return false, err
+	}
+	st, err := s.statusByID(id)
+	if err != nil {
+		return false, err
+	}
+	if st.Grant.Size == 0 && in.Index == 0 && in.Length == 0 {
+		return false, s.takeEmpty(ctx, st, in)
 	}
 	f, added, err := s.put(ctx, id, in)
 	if ended, ok := errors.AsType[*session.EndedError](err); ok && ended.Meta.State == session.Finished {
@@ -62,6 +73,17 @@ func (s *Service) put(ctx context.Context, id session.ID, in session.Incoming) (
 	}()
 	added, err = s.core.PutChunk(ctx, id, in)
 	return f, added, err
+}
+
+// takeEmpty takes the one chunk of an upload of no bytes.
+func (s *Service) takeEmpty(ctx context.Context, st Status, in session.Incoming) error {
+	switch {
+	case st.Meta.State.Ended() && st.Meta.State != session.Finished:
+		return &session.EndedError{Meta: st.Meta}
+	case st.Meta.Paused && !st.Meta.State.Ended():
+		return session.ErrPaused
+	}
+	return s.core.Compare(ctx, in, strings.NewReader(""))
 }
 
 // compareWithObject compares a chunk of an upload with the object that it published; ended is the
