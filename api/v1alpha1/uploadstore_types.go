@@ -199,7 +199,8 @@ type StoreDefaults struct {
 	ActiveDeadlineSeconds int32 `json:"activeDeadlineSeconds,omitempty"`
 
 	// ttlSecondsAfterFinished deletes a session that says nothing of it this many seconds after
-	// it ended, from 0 to 30 days, if it was admitted while this was so. Without it such a session is kept.
+	// it ended, from 0 to 30 days and a minute at least, if it was admitted while this was so. Without it
+	// such a session is kept.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2592000

@@ -45,6 +45,10 @@ type event struct {
 	eventType, reason, action, note string
 }
 
+// leastKept is how long a session that ended is kept, however short its ttlSecondsAfterFinished is: a
+// client whose reply was lost comes back and asks, and learns from the session how it ended.
+const leastKept = time.Minute
+
 func planFor(o observation, now time.Time) plan {
 	if !o.session.DeletionTimestamp.IsZero() {
 		return planDeparture(o, now)
@@ -61,7 +65,7 @@ func planFor(o observation, now time.Time) plan {
 	case desired.CompletionTime.IsZero():
 		p.requeueAfter = nextChange(o, desired, now)
 	case ttl != nil:
-		p.requeueAfter = until(desired.CompletionTime.Add(seconds(*ttl)), now)
+		p.requeueAfter = until(desired.CompletionTime.Add(max(seconds(*ttl), leastKept)), now)
 		p.remove = p.requeueAfter == 0
 	}
 	return p

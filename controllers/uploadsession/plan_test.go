@@ -417,9 +417,21 @@ func TestPlan(t *testing.T) {
 			at: 30 * day,
 		},
 		{
+			name: "a TTL of 0 leaves a client a minute to ask how the session ended",
+			o:    alone(session(admitted, published, ttl(0)), store()),
+			at:   time.Second,
+			want: expected{again: time.Minute},
+		},
+		{
+			name: "a TTL of 0 deletes after that minute",
+			o:    alone(session(admitted, published, ttl(0)), store()),
+			at:   time.Second + time.Minute,
+			want: expected{removed: true},
+		},
+		{
 			name: "a TTL of 0 records the end before it deletes",
 			o:    alone(session(admitted, ttl(0), result(v1alpha1.UploadOutcomePublished, v1alpha1.ReasonPublished)), store()),
-			at:   time.Minute,
+			at:   time.Second + time.Minute,
 			want: expected{
 				admitted: "True Admitted", accepting: "False Finished", succeeded: "True Published",
 				event: "Normal Published", ended: ptr.To(time.Second), removed: true,

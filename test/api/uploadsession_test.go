@@ -160,7 +160,7 @@ func TestUploadSessionSpec(t *testing.T) {
 		{name: "the shortest deadline", path: "activeDeadlineSeconds", value: int64(10)},
 		{name: "a deadline that is too short", path: "activeDeadlineSeconds", value: int64(9), words: "greater than or equal to 10"},
 		{name: "a deadline that is too long", path: "activeDeadlineSeconds", value: int64(2592001), words: "less than or equal to 2592000"},
-		{name: "gone at once", path: "ttlSecondsAfterFinished", value: int64(0)},
+		{name: "gone as soon as may be", path: "ttlSecondsAfterFinished", value: int64(0)},
 		{name: "a negative time to live", path: "ttlSecondsAfterFinished", value: int64(-1), words: "greater than or equal to 0"},
 		{name: "a time to live that is too long", path: "ttlSecondsAfterFinished", value: int64(2592001), words: "less than or equal to 2592000"},
 	} {

@@ -19,7 +19,8 @@ type StoreDefaultsApplyConfiguration struct {
 	// admission, from 10 seconds to 30 days. Default 1 day.
 	ActiveDeadlineSeconds *int32 `json:"activeDeadlineSeconds,omitempty"`
 	// ttlSecondsAfterFinished deletes a session that says nothing of it this many seconds after
-	// it ended, from 0 to 30 days, if it was admitted while this was so. Without it such a session is kept.
+	// it ended, from 0 to 30 days and a minute at least, if it was admitted while this was so. Without it
+	// such a session is kept.
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 

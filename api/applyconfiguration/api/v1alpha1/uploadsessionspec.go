@@ -76,7 +76,8 @@ type UploadSessionSpecApplyConfiguration struct {
 	// Delete removes it, unless something else was put there since. Immutable.
 	ReclaimPolicy *apiv1alpha1.ReclaimPolicy `json:"reclaimPolicy,omitempty"`
 	// ttlSecondsAfterFinished deletes the session this many seconds after it ended, from 0 to
-	// 30 days, and with reclaimPolicy Delete the published object too. Without it the default that
+	// 30 days, and with reclaimPolicy Delete the published object too. A minute passes in any case, so
+	// that a client whose reply was lost can ask how the session ended. Without it the default that
 	// the store had at the session's admission counts; without that too, the resource is kept.
 	// Staged bytes are freed at the end either way.
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
