@@ -180,3 +180,25 @@ func TestTheAlgorithmOfAGrant(t *testing.T) {
 		}
 	}
 }
+
+// Of chunks that come too far apart some are read back, and only those.
+func TestChunksFarApartAreReadBack(t *testing.T) {
+	const chunk, total = 1 << 10, 1300
+	r := newRig(t)
+	object := content(1, total*chunk-3)
+	g := grant("id", sized(total*chunk-3, chunk), byBlake3)
+	r.accept(g)
+	for _, from := range []int{0, 1} {
+		for index := from; index < total; index += 2 {
+			if added, err := r.put(g, index, object); err != nil || !added {
+				t.Fatalf("chunk %d: added %v, %v", index, added, err)
+			}
+		}
+	}
+	if st := r.expectEnd("id", upload.Published); st.Result.Digest != blake3Of(object) {
+		t.Errorf("the digest is %s, want %s", st.Result.Digest, blake3Of(object))
+	}
+	if n := r.volume.count("ReadAt"); n == 0 || n >= total/2 {
+		t.Errorf("%d reads", n)
+	}
+}
