@@ -221,5 +221,12 @@ const DefaultQueueDeadlineSeconds = 604800
 // MaxChunks is the largest number of chunks of a session.
 const MaxChunks = 100000
 
+// FewChunks is how many chunks a session may have whatever their size; where it has more, each but the
+// last has at least MinChunkBytes bytes.
+const (
+	FewChunks     = 1000
+	MinChunkBytes = 4096
+)
+
 // MaxCABundleBytes bounds what one replica tells clients to trust, in bytes.
 const MaxCABundleBytes = 16 << 10

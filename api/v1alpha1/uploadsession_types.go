@@ -112,6 +112,7 @@ type StoreReference struct {
 // +kubebuilder:validation:XValidation:rule="has(self.attributes) == has(oldSelf.attributes) && (!has(self.attributes) || self.attributes == oldSelf.attributes)",message="attributes are immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="oldSelf.desiredState != 'Cancelled' || self.desiredState == 'Cancelled'",message="desiredState can't leave Cancelled; create another session"
 // +kubebuilder:validation:XValidation:rule="!has(self.chunkSizeBytes) || (self.sizeBytes + self.chunkSizeBytes - 1) / self.chunkSizeBytes <= 100000",message="a session has at most 100000 chunks; choose a larger chunkSizeBytes"
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || !has(self.chunkSizeBytes) || self.chunkSizeBytes >= 4096 || self.sizeBytes <= self.chunkSizeBytes * 1000",optionalOldSelf=true,message="chunks of a session that has more than 1000 have at least 4096 bytes; choose a larger chunkSizeBytes"
 type UploadSessionSpec struct {
 	// storeRef names the UploadStore, in the same namespace, that takes the object. Immutable.
 	// +required
@@ -136,7 +137,8 @@ type UploadSessionSpec struct {
 	// +kubebuilder:validation:Maximum=140737488355328
 	SizeBytes *int64 `json:"sizeBytes,omitempty"`
 
-	// chunkSizeBytes is the size of every chunk but the last in bytes, from 1 byte to 1 GiB.
+	// chunkSizeBytes is the size of every chunk but the last in bytes, from 1 byte to 1 GiB, and at least
+	// 4096 bytes where there are more than 1000 chunks: the volume keeps 32 bytes of each.
 	// Without it the store's default counts; status.admission.chunkSizeBytes says what holds. Immutable.
 	// +optional
 	// +kubebuilder:validation:Minimum=1

@@ -70,11 +70,25 @@ func TestAsk(t *testing.T) {
 		},
 		{
 			name:    "a session of as many chunks as there may be is admitted",
-			session: inChunksOf(2, asks(200_000)), store: store(1_000_000, "a"), replica: "a",
+			session: inChunksOf(4096, asks(409_600_000)), store: changed(store(412_800_000, "a"), maxChunk(4096)), replica: "a",
+		},
+		{
+			name:    "a session of many chunks waits for the room that its ledger takes, too",
+			session: inChunksOf(4096, asks(409_600_000)), store: changed(store(412_799_999, "a"), maxChunk(4096)),
+			replica: never, reason: v1alpha1.ReasonInsufficientSpace, says: "needs 412800000, and the volume would have 412799999 free",
+		},
+		{
+			name:    "a session of as many small chunks as there may be is admitted",
+			session: inChunksOf(2, asks(2000)), store: store(2000, "a"), replica: "a",
+		},
+		{
+			name:    "a session of one small chunk more is refused for good",
+			session: inChunksOf(2, asks(2001)), store: store(1_000_000, "a"),
+			replica: never, reason: v1alpha1.ReasonExceedsStoreLimits, final: true, says: "at least 4096 bytes each: create the session again",
 		},
 		{
 			name:    "a session of one more chunk, although it holds a single byte, is refused for good",
-			session: inChunksOf(2, asks(200_001)), store: store(1_000_000, "a"),
+			session: inChunksOf(4096, asks(409_600_001)), store: changed(store(1_000_000_000, "a"), maxChunk(4096)),
 			replica: never, reason: v1alpha1.ReasonExceedsStoreLimits, final: true, says: "with a larger chunkSizeBytes",
 		},
 		{
@@ -303,6 +317,10 @@ func store(available int64, replicas ...string) *v1alpha1.UploadStore {
 		s.Status.Replicas = append(s.Status.Replicas, v1alpha1.UploadStoreReplica{Name: name, Endpoint: "http://" + name})
 	}
 	return s
+}
+
+func maxChunk(n int64) func(*v1alpha1.UploadStore) {
+	return func(s *v1alpha1.UploadStore) { s.Spec.Limits.MaxChunkBytes = n }
 }
 
 func maxObject(n int64) func(*v1alpha1.UploadStore) {

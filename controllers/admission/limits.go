@@ -36,6 +36,8 @@ type limit struct {
 	// of what is free there stays free.
 	store             string
 	capacity, minFree int64
+	// chunkBytes is the chunk size of a session that names none.
+	chunkBytes int64
 
 	hard int64
 	held int64
@@ -46,10 +48,30 @@ type limit struct {
 }
 
 func (l *limit) needs(e *entry) int64 {
-	if l.bytes {
-		return e.sizeBytes
+	switch {
+	case !l.bytes:
+		return 1
+	case l.quota == "":
+		return e.sizeBytes + ledgerBytes(e.sizeBytes, cmp.Or(e.chunkSizeBytes, l.chunkBytes))
 	}
-	return 1
+	return e.sizeBytes
+}
+
+// slotBytes is what a volume keeps of each chunk.
+const slotBytes = 32
+
+// ledgerBytes is what the volume keeps of the chunks of a session beside their bytes. Of few chunks that is no
+// more than of any session, which is what limits.minFreeBytes is for. What others keep is missing from what
+// their replica reports as available.
+func ledgerBytes(size, chunk int64) int64 {
+	if chunk == 0 { // the API server fills a default in
+		return 0
+	}
+	chunks := (size + chunk - 1) / chunk
+	if chunks <= v1alpha1.FewChunks {
+		return 0
+	}
+	return chunks * slotBytes
 }
 
 func (l *limit) free() int64 { return max(0, l.hard-l.held-l.kept) }
@@ -90,7 +112,7 @@ func (l *limit) waits(e *entry, behind bool, now time.Time) *Refusal {
 // impossible is the refusal of a session that the limit could not hold alone.
 func (l *limit) impossible(e *entry) *Refusal {
 	if l.quota == "" {
-		detail := fmt.Sprintf("needs %d, and the volume would have %d free with no session", e.sizeBytes, l.hard)
+		detail := fmt.Sprintf("needs %d, and the volume would have %d free with no session", l.needs(e), l.hard)
 		if l.minFree > 0 {
 			detail += fmt.Sprintf(" above the %d that limits.minFreeBytes keeps free", l.minFree)
 		}
@@ -188,6 +210,7 @@ func (r *round) limits(of line) []*limit {
 			l = &limit{
 				door: ofStore, bytes: true, hard: b.room(store), held: b.onClaim(store.Spec.Volume.ClaimName), store: of.store,
 				capacity: ptr.Deref(store.Status.CapacityBytes, 0), minFree: ptr.Deref(store.Spec.Limits.MinFreeBytes, 0),
+				chunkBytes: store.Spec.Defaults.ChunkSizeBytes,
 			}
 			r.byKey[key] = l
 		}

@@ -74,6 +74,9 @@ func withinStoreLimits(r *round, e *entry) *Refusal {
 	case (size+chunk-1)/chunk > v1alpha1.MaxChunks:
 		message = fmt.Sprintf("%d bytes in chunks of %d bytes are more than %d chunks: "+
 			"create the session again with a larger chunkSizeBytes.", size, chunk, v1alpha1.MaxChunks)
+	case (size+chunk-1)/chunk > v1alpha1.FewChunks && chunk < v1alpha1.MinChunkBytes:
+		message = fmt.Sprintf("%d bytes in chunks of %d bytes are more than %d chunks, which then have at least %d bytes each: "+
+			"create the session again with a larger chunkSizeBytes.", size, chunk, v1alpha1.FewChunks, v1alpha1.MinChunkBytes)
 	default:
 		return nil
 	}

@@ -196,7 +196,8 @@ func TestASpecThatTheAPIServerRefuses(t *testing.T) {
 		{"chunkSizeBytes", "0", "chunkSizeBytes", "greater than or equal to 1"}, // and not the default
 		{"conflictPolicy", `"Ask"`, "conflictPolicy", "supported values"},
 		{"attributes", `{"a b": ""}`, "attributes", "attribute names"},
-		{"chunkSizeBytes", "1", "", ""}, // allowed: 8 kB in chunks of a byte
+		{"chunkSizeBytes", "1", "", "more than 1000 have at least 4096 bytes"},
+		{"chunkSizeBytes", "10", "", ""}, // allowed: 8 kB in some hundred chunks
 		{"digestAlgorithm", `"BLAKE3"`, "", ""},
 		{"key", `"` + strings.Repeat("k", 200<<10) + `"`, "key", "1024"},
 	} {

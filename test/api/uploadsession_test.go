@@ -209,6 +209,28 @@ func TestUploadSessionAdopts(t *testing.T) {
 	}
 }
 
+// Few chunks may be of any size, many may not be small.
+func TestUploadSessionSmallChunks(t *testing.T) {
+	w := newWorld(t)
+	for _, test := range []struct {
+		size, chunk int64
+		words       string
+	}{
+		{1000, 1, ""},
+		{1001, 1, "at least 4096 bytes"},
+		{4_095_000, 4095, ""},
+		{4_095_001, 4095, "at least 4096 bytes"},
+		{100_000 * 4096, 4096, ""},
+	} {
+		err := w.Create(t.Context(), w.make("UploadSession", session.set("sizeBytes", test.size).set("chunkSizeBytes", test.chunk)))
+		if test.words != "" {
+			mustRefuse(t, err, test.words)
+		} else if err != nil {
+			t.Errorf("%d bytes in chunks of %d: %v", test.size, test.chunk, err)
+		}
+	}
+}
+
 func TestUploadSessionDefaults(t *testing.T) {
 	w := newWorld(t)
 	created := w.make("UploadSession", session)

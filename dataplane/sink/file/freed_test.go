@@ -12,7 +12,7 @@ import (
 )
 
 // few is more than what is freed takes, in bytes.
-const few = 64 << 10
+const few = 32 << 10
 
 // roomOf is how much room the files of a session take on the volume, in bytes.
 func roomOf(t *testing.T, dir string, id session.ID) int64 {

@@ -22,7 +22,8 @@ type UploadSessionSpecApplyConfiguration struct {
 	Key *string `json:"key,omitempty"`
 	// sizeBytes is the exact size of the object in bytes, from 0 to 2^47 (128 TiB). Immutable.
 	SizeBytes *int64 `json:"sizeBytes,omitempty"`
-	// chunkSizeBytes is the size of every chunk but the last in bytes, from 1 byte to 1 GiB.
+	// chunkSizeBytes is the size of every chunk but the last in bytes, from 1 byte to 1 GiB, and at least
+	// 4096 bytes where there are more than 1000 chunks: the volume keeps 32 bytes of each.
 	// Without it the store's default counts; status.admission.chunkSizeBytes says what holds. Immutable.
 	ChunkSizeBytes *int64 `json:"chunkSizeBytes,omitempty"`
 	// digest is the digest of the whole object as 'sha256:' or 'blake3:' and 64 lower-case hex
