@@ -116,6 +116,7 @@ func (l *Load) judge(ctx context.Context, s *Session, reply Reply, what string) 
 	case problem.Result != nil:
 		s.Ended(problem.Result.Reason, string(problem.Result.Digest), ByRefusal)
 	case reply.Code == chunkapi.CodeBusy, reply.Code == chunkapi.CodeSuperseded, reply.Code == chunkapi.CodeCompleting:
+	case reply.Code == chunkapi.CodeObjectReplaced && l.mayBeReplaced(s): // a chunk is compared with the object
 	case reply.Code == chunkapi.CodeUnavailable:
 		time.Sleep(time.Millisecond)
 	default:

@@ -66,13 +66,19 @@ func (s *Session) CheckStatus(p Promises, st chunkapi.Status, teller Teller) {
 	} else if p.end != "" {
 		s.oracle.Violate(s, "it had ended as %s, and is %s again", p.end, st.State)
 	}
-	// An upload that ended without an object owes nobody its chunks.
-	owed := st.Result == nil || st.Result.Reason == upload.Published
+	// An upload that ended without an object owes nobody its chunks, and tells only how many it lacks.
+	if st.Result != nil && st.Result.Reason != upload.Published {
+		if st.ReceivedChunks+st.MissingChunks != st.TotalChunks || len(st.Missing) > 0 {
+			s.oracle.Violate(s, "it ended with %d chunks held and %d missing of %d, and still asks for %v",
+				st.ReceivedChunks, st.MissingChunks, st.TotalChunks, st.Missing)
+		}
+		return
+	}
 	missing := s.missing(st)
 	var lost, made []int
 	s.mu.Lock()
 	for index, c := range s.chunks {
-		if p.held[index] && missing[index] && owed {
+		if p.held[index] && missing[index] {
 			lost = append(lost, index)
 		}
 		if !missing[index] && len(c.sent) == 0 {
