@@ -9,8 +9,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -235,6 +239,28 @@ func TestChartWithoutTheWebhook(t *testing.T) {
 		args := managerOf(t, named).Spec.Template.Spec.Containers[0].Args
 		if off := args[len(args)-1] == "--webhook-port=0"; has != on || off == on {
 			t.Errorf("enabled %v: there is a configuration: %v; the arguments are %q", on, has, args)
+		}
+	}
+}
+
+// The webhook sees the Pods of the namespace that the operator looks after, and of all without one.
+func TestChartsWebhookIsOfTheWatchedNamespace(t *testing.T) {
+	for _, watched := range []string{"", "ml"} {
+		object := namesOf(template(t, "--set=manager.watchNamespace="+watched))["admissionregistration.k8s.io/v1, Kind=MutatingWebhookConfiguration /slipway-injection"]
+		var configuration admissionregistrationv1.MutatingWebhookConfiguration
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &configuration); err != nil {
+			t.Fatal(err)
+		}
+		for _, webhook := range configuration.Webhooks {
+			selector, err := metav1.LabelSelectorAsSelector(webhook.NamespaceSelector)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for of, want := range map[string]bool{"ml": true, "other": watched == "", "kube-system": false, namespace: false} {
+				if got := selector.Matches(labels.Set{corev1.LabelMetadataName: of}); got != want {
+					t.Errorf("watching %q, the webhook sees Pods of %s: %v, want %v", watched, of, got, want)
+				}
+			}
 		}
 	}
 }

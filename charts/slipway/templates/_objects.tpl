@@ -32,6 +32,15 @@ Changes an object as the values say: (list ROOT OBJECT).
 {{- if and (eq $object.kind "Deployment") (eq $object.metadata.name "slipway-manager") }}
 {{- include "slipway.manager" (list $root.Values.manager $root $object.spec) }}
 {{- end }}
+{{- if eq $object.kind "MutatingWebhookConfiguration" }}
+{{- with $root.Values.manager.watchNamespace }}
+{{- /* Pods elsewhere would be refused: the operator knows nothing of their stores. */}}
+{{- $only := dict "key" "kubernetes.io/metadata.name" "operator" "In" "values" (list .) }}
+{{- range $object.webhooks }}
+{{- $_ := set .namespaceSelector "matchExpressions" (append .namespaceSelector.matchExpressions $only) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- /*
