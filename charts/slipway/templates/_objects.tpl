@@ -32,6 +32,11 @@ Changes an object as the values say: (list ROOT OBJECT).
 {{- if and (eq $object.kind "Deployment") (eq $object.metadata.name "slipway-manager") }}
 {{- include "slipway.manager" (list $root.Values.manager $root $object.spec) }}
 {{- end }}
+{{- if and (eq $object.kind "ServiceAccount") (eq $object.metadata.name "slipway-manager") }}
+{{- with $root.Values.manager.serviceAccountAnnotations }}
+{{- $_ := set $object.metadata "annotations" (mergeOverwrite (deepCopy .) ($object.metadata.annotations | default dict)) }}
+{{- end }}
+{{- end }}
 {{- if eq $object.kind "MutatingWebhookConfiguration" }}
 {{- with $root.Values.manager.watchNamespace }}
 {{- /* Pods elsewhere would be refused: the operator knows nothing of their stores. */}}
@@ -56,7 +61,9 @@ Changes the manager's Deployment: (list VALUES ROOT SPEC).
 {{- range $field := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "priorityClassName" }}
 {{- with get $values $field }}{{ $_ := set $pod $field . }}{{ end }}
 {{- end }}
+{{- $_ := set $pod "securityContext" (mergeOverwrite $pod.securityContext (deepCopy $values.podSecurityContext)) }}
 {{- $container := first $pod.containers }}
+{{- $_ := set $container "securityContext" (mergeOverwrite $container.securityContext (deepCopy $values.securityContext)) }}
 {{- $_ := set $container "image" (include "slipway.image" (list $values.image $root)) }}
 {{- $_ := set $container "imagePullPolicy" $values.image.pullPolicy }}
 {{- $_ := set $container "resources" $values.resources }}
