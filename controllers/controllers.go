@@ -116,6 +116,7 @@ func SetupWithManager(
 		Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
 		Clock:    time,
 		Random:   rand.Reader,
+		Metrics:  metrics.NewSecrets(registry),
 	}
 	if err := keys.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of keys and certificates: %w", err)

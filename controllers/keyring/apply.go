@@ -14,6 +14,7 @@ import (
 // apply does all the writes of a reconcile. Each holds for the Secret as it was
 // observed or not at all.
 func (r *Reconciler) apply(ctx context.Context, o observation, p plan) error {
+	r.Metrics.InTheWay(o.namespace, p.obstacle != "")
 	if p.obstacle != "" {
 		log.FromContext(ctx).Error(nil, "a Secret is in the way", "namespace", o.namespace, "why", p.obstacle)
 		for i := range o.stores {

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 	"github.com/slipway-dev/slipway/controllers/retry"
 	"github.com/slipway-dev/slipway/telemetry"
 )
@@ -48,6 +49,8 @@ type Reconciler struct {
 	Clock clock.PassiveClock
 	// Random is where keys come from: crypto/rand.Reader.
 	Random io.Reader
+	// Metrics tells of the namespaces in which a Secret is in the way.
+	Metrics *metrics.Secrets
 }
 
 // SetupWithManager lets the manager run the reconciler.

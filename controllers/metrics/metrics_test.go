@@ -160,6 +160,24 @@ func transitions() *prometheus.Registry {
 	return registry
 }
 
+func secrets(is ...bool) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	m := NewSecrets(registry)
+	for _, is := range is {
+		m.InTheWay("ml", is)
+	}
+	return registry
+}
+
+func TestSecretInTheWay(t *testing.T) {
+	if diff := cmp.Diff(map[string]float64{"slipway_secret_in_the_way{namespace=ml}": 1}, scrape(t, secrets(false, true))); diff != "" {
+		t.Errorf("the metrics differ (-want +got):\n%s", diff)
+	}
+	if got := scrape(t, secrets(true, false)); len(got) > 0 {
+		t.Errorf("%v is left of a Secret that is gone", got)
+	}
+}
+
 func TestTransitions(t *testing.T) {
 	want := map[string]float64{
 		"slipway_sessions_admitted_total{namespace=ml,store=models}":                      2,
@@ -178,7 +196,7 @@ func TestTransitions(t *testing.T) {
 // Every metric is documented, every one that is documented is there, and all are named as is usual.
 func TestMetricsAreDocumented(t *testing.T) {
 	standing, _ := registryOf(t, true, everything()...)
-	families, err := prometheus.Gatherers{standing, transitions()}.Gather()
+	families, err := prometheus.Gatherers{standing, transitions(), secrets(true)}.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ var house = []room{
 	// The operator: a room for each kind, which do not know each other, what they
 	// share, and the wiring of all. It never meets the dataplane.
 	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
-	{path: "controllers/keyring", rooms: []string{"api/...", "controllers/retry", "telemetry"}, libraries: kubernetes},
+	{path: "controllers/keyring", rooms: []string{"api/...", "controllers/retry", "controllers/metrics", "telemetry"}, libraries: kubernetes},
 	{path: "controllers/injection", rooms: []string{"api/..."}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},

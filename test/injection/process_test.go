@@ -24,6 +24,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/injection"
 	"github.com/slipway-dev/slipway/controllers/keyring"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 )
 
 // TestTheSidecarRuns starts the dataplane with the arguments and the keys that
@@ -86,7 +87,7 @@ func value[T any](w *world, result injection.Result, path string) T {
 // keysOf mounts the volume with the keys, once the operator has made them.
 func keysOf(p place, result injection.Result) string {
 	p.t.Helper()
-	keys := keyring.Reconciler{Client: p.Client, Recorder: events.NewFakeRecorder(10), Clock: clock.RealClock{}, Random: rand.Reader}
+	keys := keyring.Reconciler{Client: p.Client, Recorder: events.NewFakeRecorder(10), Clock: clock.RealClock{}, Random: rand.Reader, Metrics: metrics.NewSecrets(nil)}
 	_, err := keys.Reconcile(p.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: p.name}})
 	p.Expect(err).NotTo(HaveOccurred())
 	volume := value[corev1.Volume](p.world, result, "/spec/volumes").Secret

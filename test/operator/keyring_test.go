@@ -21,6 +21,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/keyring"
+	"github.com/slipway-dev/slipway/controllers/metrics"
 )
 
 var _ = Describe("The keys and certificates of a namespace", func() {
@@ -190,7 +191,7 @@ var _ = Describe("The keys and certificates of a namespace", func() {
 func newKeyring(w *world) *keyring.Reconciler {
 	recorder := events.NewFakeRecorder(100)
 	w.events = recorder.Events
-	return &keyring.Reconciler{Client: operator, Recorder: recorder, Clock: w.clock, Random: rand.Reader}
+	return &keyring.Reconciler{Client: operator, Recorder: recorder, Clock: w.clock, Random: rand.Reader, Metrics: metrics.NewSecrets(nil)}
 }
 
 func remove(ctx context.Context, secret *corev1.Secret) {
