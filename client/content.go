@@ -55,6 +55,16 @@ func (s *Session) contentURL() string { return s.URL() + "/content" }
 
 // read takes what a reply tells of the object.
 func (c *Content) read(got reply) error {
+	if err := c.readSize(got); err != nil {
+		return err
+	}
+	digest, err := parseReprDigest(got.header.Get("Repr-Digest"))
+	c.Digest = digest
+	return err
+}
+
+// readSize takes the size of the object and what tells it from another.
+func (c *Content) readSize(got reply) error {
 	c.etag = got.header.Get("ETag")
 	c.SizeBytes = got.length
 	if r := got.header.Get("Content-Range"); r != "" {
@@ -65,11 +75,6 @@ func (c *Content) read(got reply) error {
 		}
 		c.SizeBytes = size
 	}
-	digest, err := parseReprDigest(got.header.Get("Repr-Digest"))
-	if err != nil {
-		return err
-	}
-	c.Digest = digest
 	if c.etag == "" || c.SizeBytes < 0 {
 		return errors.New("the reply lacks an ETag or a size")
 	}
@@ -96,14 +101,21 @@ func parseReprDigest(field string) (string, error) {
 func (s *Session) readRange(
 	ctx context.Context, c *Content, first, last int64, op operation, write func([]byte) error,
 ) error {
+	return s.client.readRange(ctx, s.contentURL, c, first, last, op, write)
+}
+
+// readRange reads from where url says at each attempt.
+func (c *Client) readRange(
+	ctx context.Context, url func() string, of *Content, first, last int64, op operation, write func([]byte) error,
+) error {
 	buffer := make([]byte, 256<<10)
 	at := first
 	return op.run(ctx, func(ctx context.Context, _ int) error {
-		header := http.Header{"If-Match": {c.etag}}
-		if first > 0 || last < c.SizeBytes-1 || at > first {
+		header := http.Header{"If-Match": {of.etag}}
+		if first > 0 || last < of.SizeBytes-1 || at > first {
 			header.Set("Range", fmt.Sprintf("bytes=%d-%d", at, last))
 		}
-		response, watch, err := s.client.start(ctx, request{method: http.MethodGet, url: s.contentURL(), header: header})
+		response, watch, err := c.start(ctx, request{method: http.MethodGet, url: url(), header: header})
 		if err != nil {
 			return err
 		}

@@ -136,6 +136,7 @@ func (d *dataplane) serve(ctx context.Context) error {
 		MaxConcurrentChunks: d.options.maxConcurrentChunks, MaxConcurrentChunksPerSession: d.options.maxConcurrentChunksPerSession,
 		Endpoint: d.endpoint(), Gate: d.gate, Metrics: d.meters.HTTP, Forwarder: forwarder,
 		Entrance: entrance, MaxReaders: d.options.maxConnections / 2,
+		Store: upload.Name{Namespace: d.options.namespace, Name: d.options.store},
 	}
 	d.tickets.join(&config)
 	requests := chunkapi.NewServer(d.traced(d.options.allow(chunkapi.New(config))), d.log)

@@ -18,7 +18,7 @@ func openGate(o options, api *rest.Config, log *slog.Logger) (auth.Gate, error) 
 	}
 	gate, err := delegated.New(delegated.Config{
 		API: api, Audience: o.audience, Log: log,
-		Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: "uploadsessions",
+		Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: "uploadsessions", Stores: "uploadstores",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("authenticate clients: %w", err)

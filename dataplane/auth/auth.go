@@ -51,7 +51,7 @@ const (
 	AccessOthers Verb = "access-others"
 )
 
-// Subresource is which part of an upload session it is done to.
+// Subresource is which part of an upload session, or of a store, it is done to.
 type Subresource string
 
 // The subresources. All but Whole are known to the dataplane alone.
@@ -62,19 +62,25 @@ const (
 	Content Subresource = "content"
 	// Tickets are what lets others in; Create makes one.
 	Tickets Subresource = "tickets"
+	// Objects are what is under the keys of an UploadStore, and the only one that is not of an upload session: Get reads
+	// one, Delete removes one.
+	Objects Subresource = "objects"
 )
 
 // Action is what a caller wants to do.
 type Action struct {
 	Verb        Verb
 	Subresource Subresource
-	// Namespace and Name are the session's; Name is empty where there is none yet.
+	// Namespace and Name are the session's, or with Objects the store's; Name is empty where there is none yet.
 	Namespace, Name string
 }
 
 // String is the action as an administrator would write a rule for it.
 func (a Action) String() string {
 	resource := "uploadsessions"
+	if a.Subresource == Objects {
+		resource = "uploadstores"
+	}
 	if a.Subresource != Whole {
 		resource += "/" + string(a.Subresource)
 	}

@@ -90,8 +90,8 @@ func TestBadRequests(t *testing.T) {
 // credentials: the corpus runs where everybody is let in.
 func notByARequestAlone() []Code {
 	return []Code{
-		CodeRequestTimeout, CodeSuperseded, CodeTooManyChunks, CodeBusy, CodeTooSlow,
-		CodeCompleting, CodeVolumeFull, CodeInternal, CodeComparing,
+		CodeRequestTimeout, CodeSuperseded, CodeTooManyChunks, CodeBusy, CodeTooSlow, CodeCompleting,
+		CodeVolumeFull, CodeInternal, CodeComparing, CodeObjectChanges,
 		CodeUnauthenticated, CodeInvalidTicketRequest, CodeTicketEnded,
 	}
 }
@@ -101,6 +101,7 @@ type victim struct{ *world }
 
 func newVictim(t *testing.T, o options) victim {
 	o.api.Forwarder = &forwarder{err: upload.ErrAway}
+	o.api.Store = upload.Name{Namespace: "ml", Name: "models"}
 	w := newWorld(t, o)
 	known := func(name string, err error) { w.directory.set(upload.Name{Namespace: "ml", Name: name}, err) }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
 )
 
@@ -13,30 +14,46 @@ import (
 // some are left for others.
 const DefaultMaxReaders = 1024
 
-func (a *api) getContent(w http.ResponseWriter, r *http.Request, name upload.Name) error {
+// read takes a place among those who read what is published, by a session or a store of that name; done gives it back.
+func (a *api) read(w http.ResponseWriter, r *http.Request, name upload.Name) (done func(), err error) {
 	client, _ := w.(*reply)
 	pace, ok := a.readers.Take(r.Context(), callerOf(r).User+" "+name.String(), client.cutOff)
 	if !ok {
-		return refuse(CodeBusy, "%d requests are reading content", a.readers.Len())
+		return nil, refuse(CodeBusy, "%d requests are reading content", a.readers.Len())
 	}
-	defer a.readers.Free(pace)
 	client.pace = pace
+	return func() { a.readers.Free(pace) }, nil
+}
+
+func (a *api) getContent(w http.ResponseWriter, r *http.Request, name upload.Name) error {
+	done, err := a.read(w, r, name)
+	if err != nil {
+		return err
+	}
+	defer done()
 	object, st, err := a.uploads.Open(r.Context(), name)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = object.Close() }() // it was only read
+	a.serveObject(w, r, object, st.Result.Digest, fmt.Sprintf("%q", st.Result.Digest))
+	return nil
+}
+
+// serveObject sends an object, or the part of it that is asked for. Its digest is empty where it is not known.
+func (a *api) serveObject(w http.ResponseWriter, r *http.Request, object session.Object, digest upload.Digest, tag string) {
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Cache-Control", "private, no-cache") // the session may be deleted, and its name used again
-	h.Set("ETag", fmt.Sprintf("%q", st.Result.Digest))
-	h.Set(reprDigestHeader, formatDigest(st.Result.Digest))
+	h.Set("Cache-Control", "private, no-cache") // another object may be there at the next time
+	h.Set("ETag", tag)
+	if digest != "" {
+		h.Set(reprDigestHeader, formatDigest(digest))
+	}
 	dropEmptyRanges(r.Header, object.Size())
 	dropDatedRange(r.Header)
 	http.ServeContent(&contentReply{ResponseWriter: w, fail: func(status int) {
 		a.failContent(w, r, status)
 	}}, r, "", object.ModTime(), object)
-	return nil
 }
 
 // dropEmptyRanges drops the ranges of the last no bytes, which nothing

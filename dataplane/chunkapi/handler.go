@@ -53,6 +53,8 @@ type Config struct {
 	// CreateWait is how long a request to create waits for the session's admission; 0 is
 	// DefaultCreateWait.
 	CreateWait time.Duration
+	// Store is whose objects are served by their keys; with the zero Name the protocol has no such calls.
+	Store upload.Name
 	// Gate says who calls, which becomes the owner of the sessions that they create, and what
 	// they may do; nil is auth.Open.
 	Gate auth.Gate
@@ -112,6 +114,7 @@ type api struct {
 	creating      *fair.Slots // one for each request to create
 	forwarder     Forwarder
 	forwarding    *fair.Slots // one for each request that is being sent on
+	store         upload.Name
 	gate          auth.Gate
 	tickets       Minter
 	entrance      Entrance
@@ -149,6 +152,7 @@ func New(c Config) http.Handler {
 		forwarding:    fair.NewSlots(cmp.Or(c.MaxForwarded, DefaultMaxForwarded), slotWait, rule),
 		readers:       fair.NewSlots(cmp.Or(c.MaxReaders, DefaultMaxReaders), slotWait, rule),
 		senders:       fair.NewCrowd(rule, nil),
+		store:         c.Store,
 		gate:          c.Gate,
 		tickets:       c.Tickets,
 		entrance:      c.Entrance,
@@ -186,31 +190,41 @@ func New(c Config) http.Handler {
 			http.MethodPost: {auth.Create, auth.Tickets, a.makeTicket, a.checkTicketRequest},
 		})
 	}
+	if a.store != (upload.Name{}) {
+		a.routeObjects()
+	}
 	a.mux.HandleFunc("/", a.unknownPath)
 	return a
 }
 
-// route registers the methods of one path, and what any other method gets. The
+// route registers the methods of one path of sessions. The
 // upload that a request is about is read from its path by named.
 func (a *api) route(pattern string, named func(*http.Request) (upload.Name, error), methods map[string]call) {
+	a.routeTo(pattern, methods, func(w http.ResponseWriter, r *http.Request, c call) error {
+		name, err := named(r)
+		if err == nil {
+			err = a.authorize(r, c, name)
+		}
+		if err == nil {
+			if r.Method == http.MethodPost && r.Body != http.NoBody && a.forwarder != nil {
+				r.Body = &seenBody{ReadCloser: r.Body}
+			}
+			err = a.admit(w, r, name, c)
+		}
+		if errors.Is(err, upload.ErrElsewhere) {
+			if err = a.forward(w, r, name, err); err == nil {
+				note(w, metrics.Forwarded) // what became of it the owner counts
+			}
+		}
+		return err
+	})
+}
+
+// routeTo registers the methods of one path, and what any other method gets.
+func (a *api) routeTo(pattern string, methods map[string]call, serve func(http.ResponseWriter, *http.Request, call) error) {
 	for method, c := range methods {
 		a.mux.HandleFunc(method+" "+pattern, func(w http.ResponseWriter, r *http.Request) {
-			name, err := named(r)
-			if err == nil {
-				err = a.authorize(r, c, name)
-			}
-			if err == nil {
-				if r.Method == http.MethodPost && r.Body != http.NoBody && a.forwarder != nil {
-					r.Body = &seenBody{ReadCloser: r.Body}
-				}
-				err = a.admit(w, r, name, c)
-			}
-			if errors.Is(err, upload.ErrElsewhere) {
-				if err = a.forward(w, r, name, err); err == nil {
-					note(w, metrics.Forwarded) // what became of it the owner counts
-				}
-			}
-			if err != nil {
+			if err := serve(w, r, c); err != nil {
 				a.fail(w, r, err)
 			}
 		})

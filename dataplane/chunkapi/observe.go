@@ -18,6 +18,8 @@ const chunksRoute = "chunks"
 // routeOf names a path for the metrics: by its last fixed part.
 func routeOf(pattern string) string {
 	switch rest, ofSession := strings.CutPrefix(pattern, basePath); {
+	case strings.HasPrefix(pattern, objectsPath):
+		return "objects"
 	case !ofSession:
 		return "uploadsessions"
 	case rest == "":

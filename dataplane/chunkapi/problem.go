@@ -42,6 +42,10 @@ const (
 	CodeNotFound              Code = "not-found"
 	CodeUnknownSession        Code = "unknown-session"
 	CodeNotPublished          Code = "not-published"
+	CodeInvalidKey            Code = "invalid-key"
+	CodeUnknownObject         Code = "unknown-object"
+	CodeNotOurs               Code = "not-ours"
+	CodeObjectChanges         Code = "object-changes"
 	CodeMethodNotAllowed      Code = "method-not-allowed"
 	CodeRequestTimeout        Code = "request-timeout"
 	CodeChunkConflict         Code = "chunk-conflict"
@@ -225,6 +229,22 @@ func kinds() []kind {
 		{ // the session went while the request was under way
 			code: CodeUnknownSession, status: http.StatusNotFound, title: "No such upload session", when: []error{session.ErrNotFound},
 			next: "Check namespace and name, or create the UploadSession.",
+		},
+		{
+			code: CodeInvalidKey, status: http.StatusBadRequest, title: "The key is not one that an object can have",
+			next: "Send the key as spec.key has it, with its slashes, and what is no letter or digit percent-encoded.",
+		},
+		{
+			code: CodeUnknownObject, status: http.StatusNotFound, title: "No object is under the key", when: []error{upload.ErrNoObject},
+			next: "Check the key; to put an object there, create an UploadSession.",
+		},
+		{
+			code: CodeNotOurs, status: http.StatusConflict, title: "The object was not published by a session", when: []error{upload.ErrNotOurs},
+			next: "Remove it from the volume by other means, or replace it by a session with conflictPolicy Replace, if it may go.",
+		},
+		{
+			code: CodeObjectChanges, status: http.StatusServiceUnavailable, title: "The object is being replaced", when: []error{upload.ErrObjectChanges},
+			retryAfter: 1, next: "Try again.",
 		},
 		{
 			code: CodeNotPublished, status: http.StatusNotFound, title: "No object was published", when: []error{upload.ErrNotPublished},

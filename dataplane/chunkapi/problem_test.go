@@ -534,6 +534,24 @@ func problemCases() []problemCase {
 		},
 		{name: "the object under the key is compared", code: CodeComparing, status: 423, retryAfter: "5", make: lookupFails(upload.ErrComparing)},
 		{
+			name: "a key that no object can have", code: CodeInvalidKey, status: 400, options: ofModels,
+			make: func(w *world) answer { return w.do(http.MethodGet, objects+".slipway/.lock", nil) },
+		},
+		{
+			name: "no object under a key", code: CodeUnknownObject, status: 404, options: ofModels,
+			make: func(w *world) answer { return w.do(http.MethodGet, objects+"nothing", nil) },
+		},
+		{
+			name: "removing what no session published", code: CodeNotOurs, status: 409, options: ofModels,
+			make: func(w *world) answer {
+				if err := os.WriteFile(filepath.Join(w.root, "plain"), []byte("plain"), 0o600); err != nil {
+					w.t.Fatal(err)
+				}
+				return w.do(http.MethodDelete, objects+"plain", nil)
+			},
+		},
+		{name: "an object that is replaced again and again", code: CodeObjectChanges, status: 503, retryAfter: "1", make: lookupFails(upload.ErrObjectChanges)},
+		{
 			name: "too many chunks of a session at once", code: CodeTooManyChunks, status: 429, retryAfter: "2", options: crowded,
 			make: func(w *world) answer {
 				hold(w, abc(w))

@@ -177,6 +177,9 @@ type Object interface {
 	// Like compares it with what was recorded of an object: an identity that Publisher.Identify
 	// returned, in this version or an earlier one.
 	Like(identity string) Likeness
+	// IsPublished reports whether it is what a session published, and no copy of that and nothing that was
+	// written to since, as far as the volume keeps what tells that; false where it keeps nothing.
+	IsPublished() bool
 	// Note is what Publisher.Note kept with it; empty where there is none, and where the object is
 	// not what it was when the note was made: a copy, or written to since.
 	Note() string

@@ -49,6 +49,8 @@ type Config struct {
 	Audience string
 	// Group, Version and Resource are those of the sessions.
 	Group, Version, Resource string
+	// Stores is the resource of the stores, in the same group and version.
+	Stores string
 	// Log is told why nobody can be let in; nil is slog.Default.
 	Log *slog.Logger
 }
@@ -190,9 +192,13 @@ func (g *Gate) enter(known bool, from netip.Addr) (leave func(), err error) {
 
 // Authorize implements auth.Gate.
 func (g *Gate) Authorize(ctx context.Context, c auth.Caller, a auth.Action) error {
+	resource := g.config.Resource
+	if a.Subresource == auth.Objects {
+		resource = g.config.Stores
+	}
 	decision, _, err := g.access.Authorize(ctx, authorizer.AttributesRecord{
 		User: userOf(c), Verb: string(a.Verb), Namespace: a.Namespace, Name: a.Name,
-		APIGroup: g.config.Group, APIVersion: g.config.Version, Resource: g.config.Resource, Subresource: string(a.Subresource),
+		APIGroup: g.config.Group, APIVersion: g.config.Version, Resource: resource, Subresource: string(a.Subresource),
 		ResourceRequest: true,
 	})
 	switch {

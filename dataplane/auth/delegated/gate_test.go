@@ -87,7 +87,7 @@ func (c cluster) token(account string, audiences ...string) string {
 
 func (c cluster) gate(log *slog.Logger) *Gate {
 	c.Helper()
-	g, err := New(Config{API: c.config, Audience: audience, Group: "uploads.slipway.dev", Version: "v1alpha1", Resource: "uploadsessions", Log: log})
+	g, err := New(Config{API: c.config, Audience: audience, Group: "uploads.slipway.dev", Version: "v1alpha1", Resource: "uploadsessions", Stores: "uploadstores", Log: log})
 	c.must(err)
 	return g
 }
@@ -109,6 +109,8 @@ func TestGate(t *testing.T) {
 	c := newCluster(t)
 	c.account("uploader", rbacv1.PolicyRule{
 		APIGroups: []string{"uploads.slipway.dev"}, Resources: []string{"uploadsessions/content"}, Verbs: []string{"get", "update"}, ResourceNames: []string{"mine"},
+	}, rbacv1.PolicyRule{
+		APIGroups: []string{"uploads.slipway.dev"}, Resources: []string{"uploadstores/objects"}, Verbs: []string{"get"}, ResourceNames: []string{"models"},
 	})
 	var log bytes.Buffer
 	g := c.gate(slog.New(slog.NewTextHandler(&log, nil)))
@@ -174,6 +176,9 @@ func TestGate(t *testing.T) {
 			{Verb: auth.Create, Subresource: auth.Whole, Namespace: "default"}:                      auth.ErrForbidden,
 			{Verb: auth.Create, Subresource: auth.Tickets, Namespace: "default", Name: "mine"}:      auth.ErrForbidden,
 			{Verb: auth.Get, Subresource: auth.Content, Namespace: "default", Name: "mine-as-well"}: auth.ErrForbidden,
+			{Verb: auth.Get, Subresource: auth.Objects, Namespace: "default", Name: "models"}:       nil,
+			{Verb: auth.Delete, Subresource: auth.Objects, Namespace: "default", Name: "models"}:    auth.ErrForbidden,
+			{Verb: auth.Get, Subresource: auth.Objects, Namespace: "default", Name: "mine"}:         auth.ErrForbidden,
 		} {
 			if err := g.Authorize(t.Context(), caller, a); !errors.Is(err, want) {
 				t.Errorf("%s: %v, want %v", a, err, want)

@@ -56,11 +56,11 @@ func (s *Sink) note(id session.ID, note string) error {
 	return nil
 }
 
-// noteOf reads the note of a file with an identity; empty where it has none.
-func noteOf(f *os.File, is identity) (string, error) {
+// noteOf reads the note of a file with an identity; empty where it has none, or that of a file with another one.
+func noteOf(f *os.File, is identity) (note string, others bool, err error) {
 	b := make([]byte, maxNote)
 	var n int
-	err := onDescriptor(f, func(fd int) (err error) {
+	err = onDescriptor(f, func(fd int) (err error) {
 		n, err = unix.Fgetxattr(fd, noteName, b)
 		return err
 	})
@@ -68,11 +68,11 @@ func noteOf(f *os.File, is identity) (string, error) {
 	case err == nil:
 		of, note, _ := strings.Cut(string(b[:n]), "\n")
 		if of != is.String() || len(note) > session.MaxNote {
-			return "", nil
+			return "", true, nil
 		}
-		return note, nil
+		return note, false, nil
 	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ERANGE):
-		return "", nil
+		return "", false, nil
 	}
-	return "", &fs.PathError{Op: "fgetxattr", Path: f.Name(), Err: err}
+	return "", false, &fs.PathError{Op: "fgetxattr", Path: f.Name(), Err: err}
 }

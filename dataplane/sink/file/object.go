@@ -90,9 +90,15 @@ func (o *object) Like(recorded string) session.Likeness { return o.identity.like
 
 // Note reads what was noted of it. What can't be read is not there.
 func (o *object) Note() string {
-	note, err := noteOf(o.file, o.identity)
+	note, _, err := noteOf(o.file, o.identity)
 	if err != nil {
 		return ""
 	}
 	return note
+}
+
+// IsPublished reports whether it has a mark, and no note of another file.
+func (o *object) IsPublished() bool {
+	_, others, err := noteOf(o.file, o.identity)
+	return o.identity.mark != "" && !others && err == nil
 }
