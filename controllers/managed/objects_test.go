@@ -281,6 +281,15 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
+// A Pod in a namespace with many Services starts, and none of them sets a variable of the dataplane, as a Service
+// "otel-exporter-otlp" would.
+func TestPodsHaveNoVariablesOfServices(t *testing.T) {
+	links := find[*appsv1.StatefulSet](t, managedStore()).Spec.Template.Spec.EnableServiceLinks
+	if links == nil || *links {
+		t.Errorf("enableServiceLinks is %v", links)
+	}
+}
+
 func TestStoreOfClusterRoleBinding(t *testing.T) {
 	want := types.NamespacedName{Namespace: "ml", Name: "models"}
 	if got, ok := StoreOfClusterRoleBinding(ClusterRoleBindingName(want)); !ok || got != want {

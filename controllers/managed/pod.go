@@ -56,6 +56,8 @@ func podTemplate(store *v1alpha1.UploadStore, options Options) corev1.PodTemplat
 			ServiceAccountName:            ServiceAccountName(store.Name),
 			AutomountServiceAccountToken:  ptr.To(true), // it asks the API server
 			TerminationGracePeriodSeconds: ptr.To[int64](podGrace),
+			// Where a namespace has thousands of Services, their variables are more than a process can be started with.
+			EnableServiceLinks: ptr.To(false),
 			SecurityContext: &corev1.PodSecurityContext{
 				RunAsNonRoot: ptr.To(true),
 				RunAsUser:    ptr.To[int64](nonRoot),
