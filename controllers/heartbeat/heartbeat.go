@@ -18,6 +18,9 @@ import (
 // skew is how far the clocks of a replica and the operator may be apart.
 const skew = 5 * time.Second
 
+// maxDuration bounds for how long a Lease can say that its replica is alive. Dataplanes say 30 seconds or less.
+const maxDuration = 5 * time.Minute
+
 // goneGrace is how long ago the Lease of a replica must have run out before the replica counts as
 // gone for good, whoever says so: a process that is only cut off renews it before.
 const goneGrace = time.Minute
@@ -60,7 +63,14 @@ func Until(lease *coordinationv1.Lease) time.Time {
 	if lease.Spec.RenewTime == nil || lease.Spec.LeaseDurationSeconds == nil {
 		return time.Time{}
 	}
-	return lease.Spec.RenewTime.Add(time.Duration(*lease.Spec.LeaseDurationSeconds)*time.Second + skew)
+	duration := time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second
+	return lease.Spec.RenewTime.Add(min(duration, maxDuration) + skew)
+}
+
+// IsAhead reports whether the Lease says that it will be renewed at a time that is yet to come, by any clock. It then
+// says nothing of now: whoever writes such a one would be alive for as long as they like.
+func IsAhead(lease *coordinationv1.Lease, now time.Time) bool {
+	return LastSeen(lease).After(now.Add(skew))
 }
 
 // GoneFrom returns when the replica is gone for good unless it renews its

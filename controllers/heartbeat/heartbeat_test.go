@@ -39,6 +39,18 @@ func TestAReplicaIsAliveUntilItsLeaseRunsOutByAnyClock(t *testing.T) {
 	}
 }
 
+func TestNobodyIsAliveForYears(t *testing.T) {
+	endless := aLease(func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = ptr.To[int32](1 << 30) })
+	if got, want := Until(endless), noon.Add(maxDuration+skew); !got.Equal(want) {
+		t.Errorf("it is alive until %v, want %v", got, want)
+	}
+	for ahead, want := range map[time.Duration]bool{-time.Hour: false, 0: false, skew: false, skew + 1: true, 87600 * time.Hour: true} {
+		if got := IsAhead(aLease(), noon.Add(-ahead)); got != want {
+			t.Errorf("renewed %v after now: ahead %v, want %v", ahead, got, want)
+		}
+	}
+}
+
 func TestAReplicaIsGoneForGoodOnlyBySomebodysWord(t *testing.T) {
 	nobody := func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = ptr.To("") }
 	never := func(l *coordinationv1.Lease) { l.Spec.RenewTime = nil }

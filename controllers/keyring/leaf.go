@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/hosts"
 )
 
 const (
@@ -31,25 +32,9 @@ func (n names) equal(other names) bool {
 	return slices.Equal(n.dns, other.dns) && slices.Equal(n.ips, other.ips)
 }
 
-// namesOf are the names under which clients find the dataplane of a store: its
-// Service, the Service's Pods, this machine, and what the store says.
+// namesOf are those of the store's hosts.
 func namesOf(store *v1alpha1.UploadStore) names {
-	service := store.Name + "." + store.Namespace + ".svc"
-	local := service + ".cluster.local"
-	dns := []string{store.Name, store.Name + "." + store.Namespace, service, local, "*." + service, "*." + local, "localhost"}
-	if store.Spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged {
-		// Each replica has a name of its own.
-		replicas := "*." + v1alpha1.ReplicasServiceName(store.Name) + "." + store.Namespace + ".svc"
-		dns = append(dns, replicas, replicas+".cluster.local")
-	}
-	ips := []string{"127.0.0.1", "::1"}
-	dns = append(dns, store.Spec.Dataplane.Certificate.DNSNames...)
-	for _, ip := range store.Spec.Dataplane.Certificate.IPAddresses {
-		if parsed, err := netip.ParseAddr(ip); err == nil {
-			ips = append(ips, parsed.Unmap().String())
-		}
-	}
-	return sorted(dns, ips)
+	return sorted(hosts.Of(store))
 }
 
 func namesIn(cert *x509.Certificate) names {

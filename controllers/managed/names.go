@@ -2,6 +2,7 @@ package managed
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -52,6 +53,20 @@ func StoreOfClusterRoleBinding(name string) (store types.NamespacedName, ok bool
 // Endpoint is the base URL under which clients in the cluster reach some replica.
 func Endpoint(store *v1alpha1.UploadStore) string {
 	return fmt.Sprintf("https://%s.%s.svc:%d", store.Name, store.Namespace, servicePort)
+}
+
+// ReplicaEndpoint is the base URL under which clients in the cluster reach one replica. It is empty where no Pod of the
+// store can have that name.
+func ReplicaEndpoint(store *v1alpha1.UploadStore, replica string) string {
+	ordinal, ok := strings.CutPrefix(replica, store.Name+"-")
+	if n, err := strconv.ParseUint(ordinal, 10, 31); !ok || err != nil || strconv.FormatUint(n, 10) != ordinal {
+		return ""
+	}
+	return endpointOf(store, replica)
+}
+
+func endpointOf(store *v1alpha1.UploadStore, pod string) string {
+	return fmt.Sprintf("https://%s.%s.%s.svc:%d", pod, v1alpha1.ReplicasServiceName(store.Name), store.Namespace, servicePort)
 }
 
 // identity is what the Pods of a store are selected by. It never changes.

@@ -136,7 +136,7 @@ func args(store *v1alpha1.UploadStore) []string {
 		"--store-uid=" + string(store.UID),
 		"--replica=$(POD_NAME)",
 		fmt.Sprintf("--listen=:%d", servicePort),
-		fmt.Sprintf("--advertise-url=https://$(POD_NAME).%s.%s.svc:%d", v1alpha1.ReplicasServiceName(store.Name), store.Namespace, servicePort),
+		"--advertise-url=" + endpointOf(store, "$(POD_NAME)"),
 		fmt.Sprintf("--health-address=:%d", healthPort),
 		"--tls-dir=" + keysPath,
 		"--ticket-keys=" + keysPath + "/tickets",

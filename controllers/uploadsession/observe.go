@@ -49,7 +49,7 @@ func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.
 		return observation{}, fmt.Errorf("get the session's store: %w", err)
 	}
 
-	if err := o.observeReplica(ctx, reader); err != nil {
+	if err := o.observeReplica(ctx, reader, now); err != nil {
 		return observation{}, err
 	}
 
@@ -65,7 +65,7 @@ func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.
 
 // observeReplica reads the Lease of the session's replica where it says what
 // the store does not.
-func (o *observation) observeReplica(ctx context.Context, reader client.Reader) error {
+func (o *observation) observeReplica(ctx context.Context, reader client.Reader, now time.Time) error {
 	replica := o.session.Status.Admission.Replica
 	if !admission.Holds(o.session) && !admission.Reclaims(o.session) || listed(o.store, replica) {
 		return nil
@@ -78,7 +78,10 @@ func (o *observation) observeReplica(ctx context.Context, reader client.Reader) 
 		}
 		return fmt.Errorf("get the Lease of the session's replica: %w", err)
 	}
-	o.replicaUntil, o.replicaGoneFrom = heartbeat.Until(&lease), heartbeat.GoneFrom(&lease)
+	o.replicaGoneFrom = heartbeat.GoneFrom(&lease)
+	if !heartbeat.IsAhead(&lease, now) {
+		o.replicaUntil = heartbeat.Until(&lease)
+	}
 	return nil
 }
 

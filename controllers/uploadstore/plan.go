@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"encoding/pem"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/conditions"
 	"github.com/slipway-dev/slipway/controllers/heartbeat"
+	"github.com/slipway-dev/slipway/controllers/hosts"
 	"github.com/slipway-dev/slipway/controllers/managed"
 )
 
@@ -41,7 +44,7 @@ type plan struct {
 }
 
 func planFor(o observation, now time.Time) plan {
-	seen := look(o.leases, now)
+	seen := look(o.store, o.leases, now)
 	observed := ownStatus(o.store)
 	desired := v1alpha1.UploadStoreStatus{
 		Conditions:         conditions.Own(observed.Conditions, v1alpha1.ConditionReady),
@@ -121,13 +124,18 @@ type sightings struct {
 	until time.Time
 }
 
-func look(leases []coordinationv1.Lease, now time.Time) sightings {
+func look(store *v1alpha1.UploadStore, leases []coordinationv1.Lease, now time.Time) sightings {
 	// A cache lists in no order, and the plan must not depend on it.
 	leases = slices.SortedFunc(slices.Values(leases), func(a, b coordinationv1.Lease) int { return cmp.Compare(a.Name, b.Name) })
 	var s sightings
 	for i := range leases {
 		lease := &leases[i]
 		until := heartbeat.Until(lease)
+		if heartbeat.IsAhead(lease, now) {
+			s.invalid = cmp.Or(s.invalid, fmt.Errorf("the renewTime of Lease %q is %s, which is yet to come",
+				lease.Name, heartbeat.LastSeen(lease).UTC().Format(time.RFC3339)))
+			continue
+		}
 		if !now.Before(until) {
 			if s.lost == nil || heartbeat.LastSeen(lease).After(heartbeat.LastSeen(s.lost)) {
 				s.lost = lease
@@ -137,7 +145,7 @@ func look(leases []coordinationv1.Lease, now time.Time) sightings {
 		if s.until.IsZero() || until.Before(s.until) {
 			s.until = until
 		}
-		report, err := heartbeat.Read(lease)
+		report, err := reportOf(store, lease)
 		switch {
 		case err != nil:
 			s.invalid = cmp.Or(s.invalid, err)
@@ -146,6 +154,37 @@ func look(leases []coordinationv1.Lease, now time.Time) sightings {
 		}
 	}
 	return s
+}
+
+// reportOf is what a Lease says of a replica of the store. Where a replica of a Managed store is, is known without it;
+// one that somebody else runs is under a name of the store's certificate, so that no client is sent elsewhere.
+func reportOf(store *v1alpha1.UploadStore, lease *coordinationv1.Lease) (heartbeat.Report, error) {
+	report, err := heartbeat.Read(lease)
+	if err != nil {
+		return report, err
+	}
+	if store.Spec.Dataplane.Mode != v1alpha1.DataplaneModeManaged {
+		return report, checkHost(store, lease.Name, report.Replica.Endpoint)
+	}
+	if report.Replica.Endpoint = managed.ReplicaEndpoint(store, report.Replica.Name); report.Replica.Endpoint == "" {
+		return heartbeat.Report{}, fmt.Errorf("the name of Lease %q is not that of a Pod of UploadStore %q", lease.Name, store.Name)
+	}
+	return report, nil
+}
+
+// checkHost refuses an endpoint that the store's certificate is not for, and plain HTTP but on loopback.
+func checkHost(store *v1alpha1.UploadStore, lease, endpoint string) error {
+	u, err := url.Parse(endpoint)
+	switch {
+	case err != nil:
+		return err
+	case u.Scheme == "http" && !net.ParseIP(u.Hostname()).IsLoopback():
+		return fmt.Errorf("the endpoint of Lease %q is %q: plain HTTP is for loopback addresses", lease, endpoint)
+	case !hosts.Has(store, u.Hostname()):
+		return fmt.Errorf("the endpoint of Lease %q is %q, whose host is no name of the store's certificate: list it in spec.dataplane.certificate",
+			lease, endpoint)
+	}
+	return nil
 }
 
 // readiness says how the store stands. One replica that reports well is

@@ -47,14 +47,14 @@ func TestPlan(t *testing.T) {
 			leases: []coordinationv1.Lease{lease("models-0", 3*time.Second)},
 			want: expected{
 				ready: "True DataplaneReady", says: "takes sessions",
-				replicas: []string{"models-0"}, endpoint: "http://models-0:8443", capacity: 1000, available: 900, again: 12 * time.Second,
+				replicas: []string{"models-0"}, endpoint: "https://models-0.models.ml.svc:8443", capacity: 1000, available: 900, again: 12 * time.Second,
 			},
 		},
 		{
 			name:   "replicas are listed by name, and the smallest report of their volume counts",
 			leases: []coordinationv1.Lease{lease("models-1", time.Second, reports("1100", "800")), lease("models-0", 0)},
 			want: expected{
-				ready: "True DataplaneReady", replicas: []string{"models-0", "models-1"}, endpoint: "http://models-0:8443",
+				ready: "True DataplaneReady", replicas: []string{"models-0", "models-1"}, endpoint: "https://models-0.models.ml.svc:8443",
 				capacity: 1000, available: 800, again: 14 * time.Second,
 			},
 		},
@@ -62,7 +62,7 @@ func TestPlan(t *testing.T) {
 			name:   "a replica whose Lease has run out is not listed",
 			leases: []coordinationv1.Lease{lease("models-0", 15*time.Second), lease("models-1", 0)},
 			want: expected{
-				ready: "True DataplaneReady", replicas: []string{"models-1"}, endpoint: "http://models-1:8443",
+				ready: "True DataplaneReady", replicas: []string{"models-1"}, endpoint: "https://models-1.models.ml.svc:8443",
 				capacity: 1000, available: 900, again: 15 * time.Second,
 			},
 		},
@@ -116,7 +116,7 @@ func TestPlan(t *testing.T) {
 			leases: []coordinationv1.Lease{lease("models-0", 0, without(v1alpha1.EndpointAnnotation)), lease("models-1", 0)},
 			want: expected{
 				ready: "True DataplaneReady", says: `but for one replica: annotation uploads.slipway.dev/endpoint of Lease "slipway-models-0"`,
-				replicas: []string{"models-1"}, endpoint: "http://models-1:8443", capacity: 1000, available: 900, again: 15 * time.Second,
+				replicas: []string{"models-1"}, endpoint: "https://models-1.models.ml.svc:8443", capacity: 1000, available: 900, again: 15 * time.Second,
 			},
 		},
 		{
@@ -140,6 +140,48 @@ func TestPlan(t *testing.T) {
 			o.store.Status = *p.status
 			if again := planFor(o, noon); again.status != nil {
 				t.Errorf("carried out, the plan still writes %+v", again.status)
+			}
+		})
+	}
+}
+
+// Whoever writes a Lease sends no client to a place that is not the store's.
+func TestALeaseMisleadsNobody(t *testing.T) {
+	at := func(endpoint string) func(*coordinationv1.Lease) {
+		return func(l *coordinationv1.Lease) { l.Annotations[v1alpha1.EndpointAnnotation] = endpoint }
+	}
+	ahead := func(l *coordinationv1.Lease) { l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(noon.AddDate(10, 0, 0))) }
+	for name, test := range map[string]struct {
+		managed bool
+		lease   coordinationv1.Lease
+		want    string // the endpoint, or else what is wrong
+	}{
+		"the store's Service":             {false, lease("models-0", 0, at("https://models.ml.svc:8443")), "https://models.ml.svc:8443"},
+		"a Pod of it":                     {false, lease("a", 0, at("https://web-0.models.ml.svc:8443")), "https://web-0.models.ml.svc:8443"},
+		"a name that the spec lists":      {false, lease("a", 0, at("https://uploads.example.com")), "https://uploads.example.com"},
+		"loopback":                        {false, lease("a", 0, at("https://127.0.0.1:1")), "https://127.0.0.1:1"},
+		"loopback without TLS":            {false, lease("a", 0, at("http://127.0.0.1:1")), "http://127.0.0.1:1"},
+		"somewhere else":                  {false, lease("a", 0, at("https://evil.example:443")), "is no name of the store's certificate"},
+		"another store":                   {false, lease("a", 0, at("https://other.ml.svc:8443")), "is no name of the store's certificate"},
+		"the store without TLS":           {false, lease("a", 0, at("http://models.ml.svc:8443")), "plain HTTP is for loopback"},
+		"years ahead":                     {false, lease("models-0", 0, ahead), "which is yet to come"},
+		"a Managed store's Pod":           {true, lease("models-1", 0), "https://models-1.models-replicas.ml.svc:8443"},
+		"a Managed store, somewhere else": {true, lease("models-1", 0, at("https://evil.example")), "https://models-1.models-replicas.ml.svc:8443"},
+		"no Pod of a Managed store":       {true, lease("other-1", 0), "is not that of a Pod of UploadStore"},
+		"no Pod's number":                 {true, lease("models-01", 0), "is not that of a Pod of UploadStore"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := store()
+			s.Spec.Dataplane.Certificate.DNSNames = []string{"uploads.example.com"}
+			if test.managed {
+				s.Spec.Dataplane.Mode = v1alpha1.DataplaneModeManaged
+			}
+			seen := look(s, []coordinationv1.Lease{test.lease}, noon)
+			switch {
+			case len(seen.alive) == 1 && seen.alive[0].Replica.Endpoint == test.want && seen.invalid == nil:
+			case len(seen.alive) == 0 && seen.invalid != nil && strings.Contains(seen.invalid.Error(), test.want):
+			default:
+				t.Errorf("alive %+v, invalid %v, want %q", seen.alive, seen.invalid, test.want)
 			}
 		})
 	}
@@ -208,7 +250,7 @@ func lease(replica string, ago time.Duration, changes ...func(*coordinationv1.Le
 	l := coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        v1alpha1.LeaseNamePrefix + replica,
-			Annotations: map[string]string{v1alpha1.EndpointAnnotation: "http://" + replica + ":8443"},
+			Annotations: map[string]string{v1alpha1.EndpointAnnotation: "https://" + replica + ".models.ml.svc:8443"},
 		},
 		Spec: coordinationv1.LeaseSpec{
 			RenewTime: ptr.To(metav1.NewMicroTime(noon.Add(-ago))), LeaseDurationSeconds: ptr.To[int32](10),

@@ -32,17 +32,21 @@ var house = []room{
 	// The operator: a room for each kind, which do not know each other, what they
 	// share, and the wiring of all. It never meets the dataplane.
 	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
-	{path: "controllers/keyring", rooms: []string{"api/...", "controllers/retry", "controllers/metrics", "telemetry"}, libraries: kubernetes},
+	{path: "controllers/keyring", rooms: []string{
+		"api/...", "controllers/hosts", "controllers/metrics", "controllers/retry", "telemetry",
+	}, libraries: kubernetes},
 	{path: "controllers/injection", rooms: []string{"api/..."}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
-	{path: "controllers/uploadstore", rooms: slices.Concat(operator, []string{"controllers/managed"}), libraries: kubernetes},
+	{path: "controllers/uploadstore", rooms: slices.Concat(operator, []string{"controllers/managed", "controllers/hosts"}), libraries: kubernetes},
 	{path: "controllers/metrics", rooms: []string{"controllers/admission", "api/..."}, libraries: []string{
 		"github.com/prometheus/client_golang",
 		"k8s.io/apimachinery",
 		"k8s.io/utils/clock",
 		"sigs.k8s.io/controller-runtime/pkg/client",
 	}},
+	// What a store's certificate is for, and where its clients may be sent: pure.
+	{path: "controllers/hosts", rooms: []string{"api/..."}},
 	// What a Managed store consists of: pure.
 	{path: "controllers/managed", rooms: []string{"api/..."}, libraries: []string{
 		"k8s.io/api",

@@ -30,7 +30,7 @@ import (
 const (
 	storeName   = "models"
 	replicaName = "models-0"
-	endpoint    = "http://10.0.0.1:8443"
+	endpoint    = "https://127.0.0.1:8443"
 
 	leaseDuration = 10 * time.Second
 	leaseLife     = leaseDuration + 5*time.Second // what it counts, with the skew allowed
