@@ -7,6 +7,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
@@ -97,8 +98,11 @@ func TestOperatorPolicy(t *testing.T) {
 	set.Spec.Template.Spec.ServiceAccountName = "default"
 	mustRefuse(t, operator.Create(t.Context(), set), "only under the ServiceAccount of their store")
 	set = managed.StatefulSet(&st, 1, managed.Options{Image: "dataplane"})
-	set.OwnerReferences = nil
-	mustRefuse(t, operator.Create(t.Context(), set), "an UploadStore controls")
+	set.Labels[v1alpha1.StoreLabel] = "another"
+	mustRefuse(t, operator.Create(t.Context(), set), "the name for that store")
+	set = managed.StatefulSet(&st, 1, managed.Options{Image: "dataplane"})
+	set.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "a", UID: "b", Controller: ptr.To(true)}}
+	mustRefuse(t, operator.Create(t.Context(), set), "another object controls")
 	for _, o := range managed.Objects(&st, 1, managed.Options{Role: managed.DefaultRole}) {
 		if bound, ok := o.(*rbacv1.RoleBinding); ok {
 			bound.Subjects[0].Name = "default"
