@@ -21,8 +21,8 @@ func (s *Sink) SyncPublished(id session.ID, data *os.File) error {
 // Doubt makes the sink remember that a sync of the session's record failed.
 func (s *Sink) Doubt(id session.ID) { s.unsure.Store(id, nil) }
 
-// BreakWholeSync makes every further sync of the whole filesystem fail.
-func (s *Sink) BreakWholeSync() { _ = s.durable.volume.Close() }
+// SyncWholeBy has a function sync the whole filesystem.
+func (s *Sink) SyncWholeBy(syncfs func() error) { s.durable.syncfs = syncfs }
 
 // KeepNoMarks makes the sink behave as on a filesystem without extended attributes.
 func (s *Sink) KeepNoMarks() { s.unmarked = true }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -18,14 +19,20 @@ const aloneAtMost = 4
 // syncer makes things durable, each for itself or many at once. Its methods
 // may be called concurrently.
 //
-// A sync of the whole filesystem that failed does not tell whose bytes or names
-// are lost. After one, every method returns an error until the volume is opened anew.
+// A sync of the whole filesystem that failed does not tell whose bytes or names are lost: a neighbour's, perhaps. From
+// then on the volume is in doubt: everybody syncs for themselves, since a sync of the whole tells nobody any more of
+// what was lost before. Where a sync of one's own has failed, before that or after, something of the volume is lost:
+// every method returns an error until the volume is opened anew.
 type syncer struct {
 	volume *os.File // its root; nil where a sync of the whole filesystem may be an empty promise
 	lock   *os.File // any file on the volume
 
 	running atomic.Int64
 	whole   rounds
+	syncfs  func() error // of the whole filesystem
+	lost    atomic.Bool  // a sync of one's own failed
+	doubt   atomic.Bool  // a sync of the whole failed
+	alone   sync.RWMutex // held by who syncs for themselves; in doubt for writing
 	failure atomic.Pointer[syncError]
 	syncs   atomic.Int64 // of the whole filesystem that were begun
 }
@@ -41,7 +48,9 @@ func newSyncer(volume *os.Root, lock *os.File, trusted bool) (*syncer, error) {
 	if err != nil || !whole && !trusted {
 		return &syncer{lock: lock}, errors.Join(err, root.Close())
 	}
-	return &syncer{volume: root, lock: lock}, nil
+	s := &syncer{volume: root, lock: lock}
+	s.syncfs = s.syncFilesystem
+	return s, nil
 }
 
 func (s *syncer) close() error {
@@ -52,39 +61,74 @@ func (s *syncer) close() error {
 }
 
 // do makes durable what the caller wrote: by own, which makes just that
-// durable, or by a sync of the whole filesystem that others share.
+// durable, or by a sync of the whole filesystem that others share. Where that fails own tells whether the caller's is
+// among what is lost. own must not call do.
 func (s *syncer) do(own func() error) error {
 	if err := s.failed(); err != nil {
 		return err
 	}
 	running := s.running.Add(1)
 	defer s.running.Add(-1)
-	if s.volume == nil || running <= aloneAtMost {
+	if s.volume == nil {
 		return own()
 	}
-	return s.whole.join(s.syncWhole)
+	if running > aloneAtMost && !s.doubt.Load() && s.whole.join(s.syncWhole) == nil {
+		return nil
+	}
+	return s.byOwn(own)
 }
 
-// syncWhole makes durable all that is on the filesystem.
+// byOwn makes durable what own does. The kernel tells of a loss in what several share, such as a directory, only once
+// to those that open it later. So in doubt they go one after the other, behind all that began before, and nobody
+// takes for durable what somebody else heard is lost.
+func (s *syncer) byOwn(own func() error) error {
+	if s.doubt.Load() {
+		s.alone.Lock()
+		defer s.alone.Unlock()
+		if err := s.failed(); err != nil {
+			return err
+		}
+	} else {
+		s.alone.RLock()
+		defer s.alone.RUnlock()
+	}
+	err := own()
+	if err != nil {
+		s.lost.Store(true)
+		if s.doubt.Load() {
+			s.failure.CompareAndSwap(nil, &syncError{err})
+		}
+	}
+	return err
+}
+
+// syncWhole makes durable all that is on the filesystem. Where it fails the volume is in doubt, or failed.
 func (s *syncer) syncWhole() error {
 	if err := s.failed(); err != nil {
 		return err
 	}
 	s.syncs.Add(1)
-	err := onDescriptor(s.volume, unix.Syncfs)
-	if err == nil {
-		// ext4 without a journal has the disk empty its cache before it writes the last inodes.
-		err = syncBytes(s.lock)
-	}
+	err := s.syncfs()
 	if err == nil {
 		return nil
 	}
 	failure := &syncError{&fs.PathError{Op: "syncfs", Path: s.volume.Name(), Err: err}}
-	s.failure.CompareAndSwap(nil, failure)
+	s.doubt.Store(true) // before the look at lost: whoever stores that looks at this then
+	if s.lost.Load() {
+		s.failure.CompareAndSwap(nil, failure)
+	}
 	return failure
 }
 
-// failed returns the error of a sync of the whole filesystem that failed before.
+func (s *syncer) syncFilesystem() error {
+	if err := onDescriptor(s.volume, unix.Syncfs); err != nil {
+		return err
+	}
+	// ext4 without a journal has the disk empty its cache before it writes the last inodes.
+	return syncBytes(s.lock)
+}
+
+// failed returns why nothing is promised any more: something of the volume was lost, and it can't be told how much.
 func (s *syncer) failed() error {
 	if failure := s.failure.Load(); failure != nil {
 		return fmt.Errorf("an earlier sync of the volume failed, nothing can be trusted until it is opened anew: %w", failure)

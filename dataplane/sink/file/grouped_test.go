@@ -122,15 +122,76 @@ func live(sink *file.Sink, r session.Record, names ...string) error {
 	return sink.Free(background, r.ID)
 }
 
-// TestAfterAFailedSyncOfTheVolume breaks the sync of the whole filesystem: nothing is
+func failingSync() error { return unix.EIO }
+
+// TestAfterASyncThatFailedForANeighbour: a sync of the whole filesystem that fails is nobody's failure whose own do not.
+func TestAfterASyncThatFailedForANeighbour(t *testing.T) {
+	sink, dir := onDisk(t)
+	before := sink.WholeSyncs()
+	sink.SyncWholeBy(failingSync)
+	sink.Crowd()
+	const sessions = 3
+	for i := range sessions {
+		r := record(session.ID(fmt.Sprintf("s%d", i)), 4)
+		r.Spec.ChunkSize = 4
+		must(t, live(sink, r, fmt.Sprintf("o%d", i)))
+	}
+	must(t, sink.Failed())
+	if n := sink.WholeSyncs() - before; n != 1 {
+		t.Errorf("the whole was synced %d times, and tells of nothing any more after the first", n)
+	}
+	must(t, sink.Close())
+	found, failed := recovered(t, mustOpen(t, dir))
+	if len(found) != sessions || len(failed) > 0 {
+		t.Errorf("recovered %d, failed %v", len(found), failed)
+	}
+}
+
+// TestASyncOfTheVolumeThatFailsAfterOneOfOnesOwn: whoever shares what that one lost is not told of it by theirs.
+func TestASyncOfTheVolumeThatFailsAfterOneOfOnesOwn(t *testing.T) {
+	sink, _ := onDisk(t)
+	if err := sink.Do(failingSync); err == nil {
+		t.Fatal("it did not fail")
+	}
+	must(t, sink.Failed())
+	sink.SyncWholeBy(failingSync)
+	sink.Crowd()
+	if err := sink.Do(func() error { return nil }); err == nil || sink.Failed() == nil {
+		t.Errorf("something was made durable: %v; the volume: %v", err, sink.Failed())
+	}
+}
+
+// TestInDoubtNobodyOvertakes: a sync of one's own that began before one of the whole failed may hear of what is lost,
+// and then nobody else's does.
+func TestInDoubtNobodyOvertakes(t *testing.T) {
+	sink, _ := onDisk(t)
+	began, heard := make(chan struct{}), make(chan struct{})
+	first := make(chan error, 1)
+	go func() {
+		first <- sink.Do(func() error { close(began); <-heard; return unix.EIO })
+	}()
+	<-began
+	sink.SyncWholeBy(func() error { close(heard); return unix.EIO })
+	sink.Crowd()
+	if err := sink.Do(func() error { return nil }); err == nil {
+		t.Error("the second was told that it is durable")
+	}
+	if err := <-first; err == nil || sink.Failed() == nil {
+		t.Errorf("the first: %v; the volume: %v", err, sink.Failed())
+	}
+}
+
+// TestAfterAFailedSyncOfTheVolume breaks the sync of the whole filesystem, and one of its own: nothing is
 // promised any more by anything that was not promised before.
 func TestAfterAFailedSyncOfTheVolume(t *testing.T) {
 	sink, dir := onDisk(t)
 	must(t, sink.Create(background, record("s", 100)))
 	must(t, sink.Failed())
-	sink.BreakWholeSync()
+	sink.SyncWholeBy(failingSync)
 	sink.Crowd()
-	if err := sink.Create(background, record("n", 100)); err == nil || sink.Failed() == nil {
+	must(t, sink.Do(func() error { return nil }))
+	must(t, sink.Failed())
+	if err := sink.Do(failingSync); err == nil || sink.Failed() == nil {
 		t.Fatalf("the volume is well after %v", err)
 	}
 	staged, err := sink.Open(background, "s")
@@ -152,7 +213,7 @@ func TestAfterAFailedSyncOfTheVolume(t *testing.T) {
 	if err := sink.Remove(background, "s"); err == nil {
 		t.Error("remove: no error")
 	}
-	_ = sink.Close() // the test has closed one of its files
+	must(t, sink.Close())
 	sink = mustOpen(t, dir)
 	must(t, sink.Failed())
 	must(t, sink.Create(background, record("s", 100)))
