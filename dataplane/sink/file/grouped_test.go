@@ -124,7 +124,8 @@ func live(sink *file.Sink, r session.Record, names ...string) error {
 
 func failingSync() error { return unix.EIO }
 
-// TestAfterASyncThatFailedForANeighbour: a sync of the whole filesystem that fails is nobody's failure whose own do not.
+// TestAfterASyncThatFailedForANeighbour: a sync of the whole filesystem that fails is not the failure of those whose
+// own do not.
 func TestAfterASyncThatFailedForANeighbour(t *testing.T) {
 	sink, dir := onDisk(t)
 	before := sink.WholeSyncs()
