@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -116,6 +117,32 @@ func TestItStopsOverHTTP2(t *testing.T) {
 	}
 	if err := receive(t, "end", s.stopped); err != nil {
 		t.Errorf("it stopped with %v", err)
+	}
+}
+
+// TestWhatIsNoHTTPGetsAProblem, with TLS and without.
+func TestWhatIsNoHTTPGetsAProblem(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		s := serveTo(t, auth.Open{}, secure)
+		c, err := net.Dial("tcp", s.chunks.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if secure {
+			c = tls.Client(c, &tls.Config{RootCAs: s.trusted, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12})
+		}
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(c)
+		if !strings.Contains(string(got), `"code":"malformed-request"`) {
+			t.Errorf("TLS %t: got %q, %v", secure, got, err)
+		}
+		_ = c.Close() // all of it was read
+		s.stop()
+		if err := receive(t, "end", s.stopped); err != nil {
+			t.Errorf("it stopped with %v", err)
+		}
 	}
 }
 

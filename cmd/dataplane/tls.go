@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/dataplane/chunkapi"
 	"github.com/slipway-dev/slipway/dataplane/door"
 )
 
@@ -70,11 +71,11 @@ func (i identity) run(ctx context.Context) {
 // serve serves whoever comes through a door until the server is closed.
 func (i identity) serve(server *http.Server, entrance *door.Door) error {
 	server.ConnState, server.ConnContext = entrance.ConnState, entrance.ConnContext
-	if !i.secure() {
-		return serveHTTP(server, entrance)
+	var config *tls.Config
+	if i.secure() {
+		config = entrance.TLS(&tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: i.watcher.GetCertificate})
 	}
-	server.TLSConfig = entrance.TLS(&tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: i.watcher.GetCertificate})
-	err := server.ServeTLS(entrance, "", "")
+	err := chunkapi.Serve(server, entrance, config)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -75,6 +75,13 @@ const (
 	CodeReplicaAway           Code = "replica-away"
 	CodeVolumeFull            Code = "volume-full"
 	CodeInternal              Code = "internal"
+	// Those of replies that come before a handler.
+	CodeMalformedRequest          Code = "malformed-request"
+	CodeTLSRequired               Code = "tls-required"
+	CodeExpectationFailed         Code = "expectation-failed"
+	CodeHeaderTooLarge            Code = "header-too-large"
+	CodeUnsupportedTransferCoding Code = "unsupported-transfer-coding"
+	CodeUnsupportedVersion        Code = "unsupported-version"
 )
 
 // typePrefix and a code make the type of a problem.
@@ -402,6 +409,30 @@ func kinds() []kind {
 			code: CodeInternal, status: http.StatusInternalServerError, title: "Something went wrong here",
 			next: "Try again; if it persists, look for this answer's X-Request-Id in the dataplane's log.",
 		},
+		{
+			code: CodeMalformedRequest, status: http.StatusBadRequest, title: "The request is not valid HTTP",
+			next: "Send the request again with one Host, at most one Content-Length, and no invalid characters in its header.",
+		},
+		{
+			code: CodeTLSRequired, status: http.StatusBadRequest, title: "This port speaks HTTPS only",
+			next: "Use an https:// URL.",
+		},
+		{
+			code: CodeExpectationFailed, status: http.StatusExpectationFailed, title: "The expectation is not known",
+			next: "Send Expect: 100-continue, or no Expect.",
+		},
+		{
+			code: CodeHeaderTooLarge, status: http.StatusRequestHeaderFieldsTooLarge, title: "The header is too large",
+			next: "Send a header of at most 32 KiB.",
+		},
+		{
+			code: CodeUnsupportedTransferCoding, status: http.StatusNotImplemented, title: "The transfer coding is not supported",
+			next: "Send the body with a Content-Length, without Transfer-Encoding.",
+		},
+		{
+			code: CodeUnsupportedVersion, status: http.StatusHTTPVersionNotSupported, title: "The version of HTTP is not supported",
+			next: "Speak HTTP/1.1, or HTTP/2 where TLS agrees on it.",
+		},
 	}
 }
 
@@ -530,10 +561,19 @@ func writeProblem(w http.ResponseWriter, r *http.Request, k kind, detail string,
 	if k.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(k.retryAfter))
 	}
-	write(w, k.status, "application/problem+json", Problem{
-		Type: typePrefix + string(k.code), Title: k.title, Status: k.status, Detail: detail,
-		Instance: r.URL.EscapedPath(), Code: k.code, Next: k.next, Members: members,
-	})
+	p := k.problem(detail)
+	p.Instance, p.Members = r.URL.EscapedPath(), members
+	write(w, k.status, problemType, p)
+}
+
+// problemType is the media type of a Problem.
+const problemType = "application/problem+json"
+
+// problem is one of this kind.
+func (k kind) problem(detail string) Problem {
+	return Problem{
+		Type: typePrefix + string(k.code), Title: k.title, Status: k.status, Detail: detail, Code: k.code, Next: k.next,
+	}
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) { write(w, status, "application/json", v) }

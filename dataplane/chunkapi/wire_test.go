@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -26,17 +25,18 @@ func eachProtocol(t *testing.T, test func(t *testing.T, http2 bool)) {
 	}
 }
 
-// secured gives a server a certificate, which the transport trusts from then on, speaking nothing but HTTP/2.
-func secured(server *http.Server, transport *http.Transport) func(net.Listener) error {
+// secured makes a certificate for a server, which the transport trusts from then on, speaking nothing but HTTP/2.
+func secured(transport *http.Transport) *tls.Config {
 	one := httptest.NewTLSServer(nil)
 	defer one.Close()
-	server.TLSConfig = &tls.Config{Certificates: one.TLS.Certificates, MinVersion: tls.VersionTLS12}
 	trusted := x509.NewCertPool()
 	trusted.AddCert(one.Certificate())
 	transport.TLSClientConfig = &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
 	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetHTTP2(true)
-	return func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	return &tls.Config{
+		Certificates: one.TLS.Certificates, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+	}
 }
 
 // wire is one client that sends requests one after another, piece by piece: a conn, or

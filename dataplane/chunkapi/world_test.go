@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -240,15 +241,15 @@ func newWorld(t testing.TB, o options) *world {
 	w.addr = listener.Addr().String()
 	transport := &http.Transport{MaxIdleConnsPerHost: 100, ExpectContinueTimeout: patience, DisableCompression: true}
 	w.base = "http://" + w.addr
-	serve := server.Serve
+	var config *tls.Config
 	if o.http2 {
 		w.base = "https://" + w.addr
-		serve = secured(server, transport)
+		config = secured(transport)
 	}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = serve(listener)
+		_ = Serve(server, listener, config)
 	}()
 	w.client = &http.Client{Transport: transport, Timeout: 2 * patience}
 	t.Cleanup(func() {

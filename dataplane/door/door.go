@@ -244,11 +244,14 @@ func (d *Door) takeHTTP2(c *conn) bool {
 	return true
 }
 
-// cameIn returns what came in through a door, which TLS may be around; nil where it did not.
+// cameIn returns what came in through a door, which TLS and others may be around; nil where it did not.
 func cameIn(served net.Conn) *conn {
-	if secured, ok := served.(*tls.Conn); ok {
-		served = secured.NetConn()
+	for {
+		around, ok := served.(interface{ NetConn() net.Conn })
+		if !ok {
+			c, _ := served.(*conn)
+			return c
+		}
+		served = around.NetConn()
 	}
-	c, _ := served.(*conn)
-	return c
 }
