@@ -72,12 +72,13 @@ func (c *together) run(name string, part func(*testing.T)) {
 
 func (c *together) wait() { c.running.Wait() }
 
-// newPlace starts a dataplane that all cases share.
-func newPlace(t *testing.T) *place {
+// newPlace starts a dataplane, with these flags besides others, that all cases share.
+func newPlace(t *testing.T, args ...string) *place {
 	t.Helper()
 	world := rig.NewWorld(t)
 	oracle := rig.NewOracle(rig.Seed(t))
 	dataplane := world.Dataplane(t.TempDir())
+	dataplane.Args = args
 	if err := dataplane.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

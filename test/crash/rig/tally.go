@@ -30,12 +30,22 @@ func (s *shared) count(o *Oracle) {
 
 // Count adds to a figure of the line that Main prints, besides those of the oracles.
 func Count(name string, n int) {
-	process.tally.mu.Lock()
-	defer process.tally.mu.Unlock()
-	if process.tally.more == nil {
-		process.tally.more = map[string]int{}
+	process.figure(name, func(before int) int { return before + n })
+}
+
+// Most makes a figure of that line at least n: it is the most that was ever told.
+func Most(name string, n int) {
+	process.figure(name, func(before int) int { return max(before, n) })
+}
+
+// figure changes a figure, which is 0 at first.
+func (s *shared) figure(name string, change func(before int) int) {
+	s.tally.mu.Lock()
+	defer s.tally.mu.Unlock()
+	if s.tally.more == nil {
+		s.tally.more = map[string]int{}
 	}
-	process.tally.more[name] += n
+	s.tally.more[name] = change(s.tally.more[name])
 }
 
 // counts is one line that a script can read; empty where no program has run.
