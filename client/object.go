@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Store is the objects of an UploadStore by their keys, which outlive their sessions. It may be used concurrently. What it
@@ -24,17 +25,30 @@ func (s *Store) url(key string) string {
 	for i, e := range elements {
 		elements[i] = url.PathEscape(e)
 	}
-	base := s.client.endpoint.JoinPath("v1/namespaces", s.client.namespace, "uploadstores", s.name, "objects").String()
-	return base + "/" + strings.Join(elements, "/")
+	return s.objectsURL() + "/" + strings.Join(elements, "/")
+}
+
+// objectsURL is where the objects are listed.
+func (s *Store) objectsURL() string {
+	return s.client.endpoint.JoinPath("v1/namespaces", s.client.namespace, "uploadstores", s.name, "objects").String()
 }
 
 // ObjectInfo is what is known of an object without reading it.
 type ObjectInfo struct {
+	// Key, ModifiedTime and Published are what List tells; Stat and Copy leave them empty.
+	Key string
+	// IsPrefix says that this is no object but what several keys begin with, up to a slash. Nothing but Key is set then.
+	IsPrefix bool
+
 	SizeBytes int64
 	// Digest is such as "sha256:9f86..."; empty where none is recorded.
 	Digest string
 	// ETag tells this object from any other that is under the key later.
 	ETag string
+	// ModifiedTime is when its bytes were last written.
+	ModifiedTime time.Time
+	// Published is whether a session published it and nobody changed it since, as far as the volume keeps what tells that.
+	Published bool
 }
 
 // Stat asks for the size and the digest of the object under a key. Where there is none it returns a *Problem with

@@ -119,6 +119,7 @@ const (
 	CodeUnknownSession     Code = "unknown-session"
 	CodeNotPublished       Code = "not-published"
 	CodeInvalidKey         Code = "invalid-key"
+	CodeInvalidQuery       Code = "invalid-query"
 	CodeUnknownObject      Code = "unknown-object"
 	CodeNotOurs            Code = "not-ours"
 	CodeObjectChanges      Code = "object-changes"

@@ -44,6 +44,7 @@ type Verb string
 const (
 	Create Verb = "create"
 	Get    Verb = "get"
+	List   Verb = "list"
 	Update Verb = "update"
 	Delete Verb = "delete"
 	// AccessOthers, on Whole, is to be let in to the sessions of others, where a store keeps the users of a
@@ -63,7 +64,7 @@ const (
 	// Tickets are what lets others in; Create makes one.
 	Tickets Subresource = "tickets"
 	// Objects are what is under the keys of an UploadStore, and the only one that is not of an upload session: Get reads
-	// one, Delete removes one.
+	// one, Delete removes one, List tells which there are.
 	Objects Subresource = "objects"
 )
 

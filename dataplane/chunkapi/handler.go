@@ -104,6 +104,7 @@ type api struct {
 	receiving     *receiving
 	senders       *fair.Crowd // who has a slot of turns
 	readers       *fair.Slots // one for each request that reads content
+	listing       *fair.Slots // one for each request that lists objects
 	chunkWait     time.Duration
 	takeOverAfter time.Duration
 	stopping      <-chan struct{}
@@ -151,6 +152,7 @@ func New(c Config) http.Handler {
 		forwarder:     c.Forwarder,
 		forwarding:    fair.NewSlots(cmp.Or(c.MaxForwarded, DefaultMaxForwarded), slotWait, rule),
 		readers:       fair.NewSlots(cmp.Or(c.MaxReaders, DefaultMaxReaders), slotWait, rule),
+		listing:       fair.NewSlots(maxListings, slotWait, rule),
 		senders:       fair.NewCrowd(rule, nil),
 		store:         c.Store,
 		gate:          c.Gate,

@@ -14,6 +14,9 @@ import (
 // objectsPath is where the objects of a store are, which outlive their sessions.
 const objectsPath = "/v1/namespaces/{namespace}/uploadstores/{store}/objects/"
 
+// listPath is where it is told which there are.
+const listPath = "/v1/namespaces/{namespace}/uploadstores/{store}/objects"
+
 // storeOf returns the store that a request is about.
 func storeOf(r *http.Request) (upload.Name, error) {
 	name, err := namespaceOf(r)
@@ -30,10 +33,7 @@ func storeOf(r *http.Request) (upload.Name, error) {
 // routeObjects registers what is done to objects by their keys. Nobody is let in by what they may do to
 // sessions: an object here is anybody's.
 func (a *api) routeObjects() {
-	a.routeTo(objectsPath+"{key...}", map[string]call{
-		http.MethodGet:    {auth.Get, auth.Objects, a.getObject, nil},
-		http.MethodDelete: {auth.Delete, auth.Objects, a.removeObject, nil},
-	}, func(w http.ResponseWriter, r *http.Request, c call) error {
+	serve := func(w http.ResponseWriter, r *http.Request, c call) error {
 		store, err := storeOf(r)
 		if err == nil {
 			err = a.authorize(r, c, store)
@@ -45,7 +45,12 @@ func (a *api) routeObjects() {
 			return err
 		}
 		return c.serve(w, r, store)
-	})
+	}
+	a.routeTo(objectsPath+"{key...}", map[string]call{
+		http.MethodGet:    {auth.Get, auth.Objects, a.getObject, nil},
+		http.MethodDelete: {auth.Delete, auth.Objects, a.removeObject, nil},
+	}, serve)
+	a.routeTo(listPath, map[string]call{http.MethodGet: {auth.List, auth.Objects, a.listObjects, nil}}, serve)
 }
 
 // keyOf returns the key that a request is about. One that no object can have is refused in words of its own.
@@ -72,7 +77,7 @@ func (a *api) getObject(w http.ResponseWriter, r *http.Request, store upload.Nam
 		return err
 	}
 	defer func() { _ = object.Close() }() // it is only read
-	a.serveObject(w, r, object, digest, entityTag(object, digest))
+	a.serveObject(w, r, object, digest, entityTag(object.Identity(), digest))
 	return nil
 }
 
@@ -83,8 +88,8 @@ func (a *api) removeObject(w http.ResponseWriter, r *http.Request, _ upload.Name
 	}
 	condition := r.Header.Values("If-Match")
 	err = a.uploads.RemoveObject(r.Context(), key, func(object session.Object, digest upload.Digest) error {
-		if len(condition) > 0 && !matches(condition, entityTag(object, digest)) {
-			return refuse(CodePreconditionFailed, "the object has ETag %s", entityTag(object, digest))
+		if tag := entityTag(object.Identity(), digest); len(condition) > 0 && !matches(condition, tag) {
+			return refuse(CodePreconditionFailed, "the object has ETag %s", tag)
 		}
 		return nil
 	})
@@ -96,11 +101,11 @@ func (a *api) removeObject(w http.ResponseWriter, r *http.Request, _ upload.Name
 }
 
 // entityTag is the ETag of an object: its digest, as where its session serves it, or what tells it from every other.
-func entityTag(object session.Object, digest upload.Digest) string {
+func entityTag(identity string, digest upload.Digest) string {
 	if digest != "" {
 		return fmt.Sprintf("%q", digest)
 	}
-	return fmt.Sprintf("\"object:%x\"", sha256.Sum256([]byte(object.Identity())))
+	return fmt.Sprintf("\"object:%x\"", sha256.Sum256([]byte(identity)))
 }
 
 // matches reports whether one of the tags of an If-Match is the tag, or all are meant. Weak ones match none

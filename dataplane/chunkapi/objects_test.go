@@ -148,6 +148,16 @@ func (g *keyedGate) Authorize(_ context.Context, _ auth.Caller, a auth.Action) e
 func TestObjectsHaveARightOfTheirOwn(t *testing.T) {
 	gate := &keyedGate{}
 	w := newWorld(t, options{api: Config{Store: upload.Name{Namespace: "ml", Name: "models"}, Gate: gate}})
+	for _, path := range []string{allObjects, allObjects + "?prefix=models/"} {
+		gate.asked, gate.err = nil, auth.ErrForbidden
+		w.do(http.MethodGet, path, nil).want(t, http.StatusForbidden)
+		want := auth.Action{Verb: auth.List, Subresource: auth.Objects, Namespace: "ml", Name: "models"}
+		if len(gate.asked) != 1 || gate.asked[0] != want {
+			t.Errorf("%s: asked was %v, want %v", path, gate.asked, want)
+		}
+		gate.err = nil
+		w.do(http.MethodGet, "/v1/namespaces/ml/uploadstores/other/objects", nil).want(t, http.StatusMisdirectedRequest)
+	}
 	for method, verb := range map[string]auth.Verb{http.MethodGet: auth.Get, http.MethodHead: auth.Get, http.MethodDelete: auth.Delete} {
 		gate.asked, gate.err = nil, auth.ErrForbidden
 		w.do(method, objects+"models/obj", nil).want(t, http.StatusForbidden)

@@ -18,7 +18,7 @@ const chunksRoute = "chunks"
 // routeOf names a path for the metrics: by its last fixed part.
 func routeOf(pattern string) string {
 	switch rest, ofSession := strings.CutPrefix(pattern, basePath); {
-	case strings.HasPrefix(pattern, objectsPath):
+	case strings.HasPrefix(pattern, listPath):
 		return "objects"
 	case !ofSession:
 		return "uploadsessions"

@@ -43,6 +43,7 @@ const (
 	CodeUnknownSession        Code = "unknown-session"
 	CodeNotPublished          Code = "not-published"
 	CodeInvalidKey            Code = "invalid-key"
+	CodeInvalidQuery          Code = "invalid-query"
 	CodeUnknownObject         Code = "unknown-object"
 	CodeNotOurs               Code = "not-ours"
 	CodeObjectChanges         Code = "object-changes"
@@ -240,6 +241,10 @@ func kinds() []kind {
 		{
 			code: CodeInvalidKey, status: http.StatusBadRequest, title: "The key is not one that an object can have",
 			next: "Send the key as spec.key has it, with its slashes, and what is no letter or digit percent-encoded.",
+		},
+		{
+			code: CodeInvalidQuery, status: http.StatusBadRequest, title: "The query of the listing is invalid",
+			next: "Send prefix, delimiter, limit and continue, each at most once; continue as it came, with the same prefix and delimiter.",
 		},
 		{
 			code: CodeUnknownObject, status: http.StatusNotFound, title: "No object is under the key", when: []error{upload.ErrNoObject},

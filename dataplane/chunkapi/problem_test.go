@@ -538,6 +538,10 @@ func problemCases() []problemCase {
 			make: func(w *world) answer { return w.do(http.MethodGet, objects+".slipway/.lock", nil) },
 		},
 		{
+			name: "a listing by a delimiter that is none", code: CodeInvalidQuery, status: 400, options: ofModels,
+			make: func(w *world) answer { return w.do(http.MethodGet, allObjects+"?delimiter=-", nil) },
+		},
+		{
 			name: "no object under a key", code: CodeUnknownObject, status: 404, options: ofModels,
 			make: func(w *world) answer { return w.do(http.MethodGet, objects+"nothing", nil) },
 		},

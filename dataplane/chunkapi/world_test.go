@@ -96,6 +96,7 @@ type volume struct {
 	commit  atomic.Pointer[onDisk]                      // before each commit of a chunk
 	publish atomic.Pointer[func()]                      // before each publication
 	save    atomic.Pointer[func(context.Context) error] // before each record
+	list    atomic.Pointer[func(context.Context) error] // before each listing
 }
 
 // onDisk is told which session is about to use the disk.
@@ -135,6 +136,15 @@ func (v *volume) Publish(ctx context.Context, id session.ID, name string, replac
 		(*f)()
 	}
 	return v.Sink.Publish(ctx, id, name, replace, attributes)
+}
+
+func (v *volume) List(ctx context.Context, q session.ListQuery) (session.Listing, error) {
+	if f := v.list.Load(); f != nil {
+		if err := (*f)(ctx); err != nil {
+			return session.Listing{}, err
+		}
+	}
+	return v.Sink.List(ctx, q)
 }
 
 func (v *volume) SaveRecord(ctx context.Context, r session.Record) error {

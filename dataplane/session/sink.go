@@ -147,6 +147,12 @@ type Publisher interface {
 	// when it is replaced or removed meanwhile. ErrNotFound where there is no object.
 	OpenObject(ctx context.Context, name string) (Object, error)
 
+	// List tells what OpenObject would open, in the order of the names' bytes, whoever put it there: nothing that is
+	// staged, no link, and nothing whose name CheckName refuses. What is there all the while is told of once, from
+	// the first part to the last; of what is published, replaced or removed meanwhile, what is true at some time. Memory
+	// and work are bounded, however much is published. ErrInvalid where the query is not one that Check accepts.
+	List(ctx context.Context, q ListQuery) (Listing, error)
+
 	// Identify returns the identity that the object of a session has once it is published, and
 	// which no other object has or will have. ErrNotFound where the session is not there or its
 	// bytes were freed.

@@ -28,11 +28,43 @@ func (s *Service) Object(ctx context.Context, key string) (session.Object, Diges
 	if err != nil {
 		return nil, "", err
 	}
-	digest, err := ParseDigest(object.Note())
+	return object, digestIn(object.Note()), nil
+}
+
+// Listing is a part of what is under the keys of a store, see session.Listing.
+type Listing struct {
+	Objects  []Listed
+	Prefixes []string
+	Next     string
+}
+
+// Listed is what is known of an object without opening it.
+type Listed struct {
+	session.Listed
+	// Digest is empty where it is not recorded.
+	Digest Digest
+}
+
+// List tells what is under keys: all that Object opens. session.ErrInvalid where the query is not one.
+func (s *Service) List(ctx context.Context, q session.ListQuery) (Listing, error) {
+	found, err := s.publisher.List(ctx, q)
 	if err != nil {
-		digest = ""
+		return Listing{}, err
 	}
-	return object, digest, nil
+	listing := Listing{Prefixes: found.Prefixes, Next: found.Next, Objects: make([]Listed, len(found.Objects))}
+	for i, one := range found.Objects {
+		listing.Objects[i] = Listed{one, digestIn(one.Note)}
+	}
+	return listing, nil
+}
+
+// digestIn is the digest that a note has; empty where it has none.
+func digestIn(note string) Digest {
+	digest, err := ParseDigest(note)
+	if err != nil {
+		return ""
+	}
+	return digest
 }
 
 // removeAttempts bounds how often an object is looked at again because another one took its place.

@@ -263,6 +263,14 @@ func (v *volume) OpenObject(ctx context.Context, name string) (object session.Ob
 	return &openedObject{object, v}, nil
 }
 
+func (v *volume) List(ctx context.Context, q session.ListQuery) (listing session.Listing, err error) {
+	err = v.do("List", func() error {
+		listing, err = v.sink.List(ctx, q)
+		return err
+	})
+	return listing, err
+}
+
 // openedObject is an object whose reads are held back and break as the volume's methods do.
 type openedObject struct {
 	session.Object

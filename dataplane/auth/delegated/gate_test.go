@@ -110,7 +110,7 @@ func TestGate(t *testing.T) {
 	c.account("uploader", rbacv1.PolicyRule{
 		APIGroups: []string{"uploads.slipway.dev"}, Resources: []string{"uploadsessions/content"}, Verbs: []string{"get", "update"}, ResourceNames: []string{"mine"},
 	}, rbacv1.PolicyRule{
-		APIGroups: []string{"uploads.slipway.dev"}, Resources: []string{"uploadstores/objects"}, Verbs: []string{"get"}, ResourceNames: []string{"models"},
+		APIGroups: []string{"uploads.slipway.dev"}, Resources: []string{"uploadstores/objects"}, Verbs: []string{"get", "list"}, ResourceNames: []string{"models"},
 	})
 	var log bytes.Buffer
 	g := c.gate(slog.New(slog.NewTextHandler(&log, nil)))
@@ -177,6 +177,8 @@ func TestGate(t *testing.T) {
 			{Verb: auth.Create, Subresource: auth.Tickets, Namespace: "default", Name: "mine"}:      auth.ErrForbidden,
 			{Verb: auth.Get, Subresource: auth.Content, Namespace: "default", Name: "mine-as-well"}: auth.ErrForbidden,
 			{Verb: auth.Get, Subresource: auth.Objects, Namespace: "default", Name: "models"}:       nil,
+			{Verb: auth.List, Subresource: auth.Objects, Namespace: "default", Name: "models"}:      nil,
+			{Verb: auth.List, Subresource: auth.Objects, Namespace: "default", Name: "mine"}:        auth.ErrForbidden,
 			{Verb: auth.Delete, Subresource: auth.Objects, Namespace: "default", Name: "models"}:    auth.ErrForbidden,
 			{Verb: auth.Get, Subresource: auth.Objects, Namespace: "default", Name: "mine"}:         auth.ErrForbidden,
 		} {

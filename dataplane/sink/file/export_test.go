@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -64,3 +65,8 @@ var (
 	DecodeRecord = decodeRecord
 	EncodeRecord = encodeRecord
 )
+
+// ListWithin is List that keeps, opens and reads no more than it is let.
+func (s *Sink) ListWithin(ctx context.Context, q session.ListQuery, names, looks, reads int) (session.Listing, error) {
+	return s.listWithin(ctx, q, listBounds{names: names, looks: looks, reads: reads})
+}

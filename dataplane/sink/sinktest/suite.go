@@ -35,6 +35,7 @@ func Run(t *testing.T, open Opener) {
 		{"Space", spaces},
 		{"Publish", publication},
 		{"Withdraw", withdrawal},
+		{"List", listings},
 		{"Context", contexts},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -515,6 +516,7 @@ var contexts = []test{
 			_, errs["Withdraw"] = publisher.Withdraw(ctx, "name", "identity")
 			errs["Lookup"] = publisher.Lookup(ctx, "name")
 			errs["OpenObject"] = objectErr
+			_, errs["List"] = publisher.List(ctx, session.ListQuery{Limit: 1})
 			p.must(publisher.Lookup(background, "name"))
 		}
 		for method, err := range errs {
