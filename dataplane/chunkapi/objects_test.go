@@ -186,7 +186,7 @@ func FuzzObjectPath(f *testing.F) {
 	w := newWorld(f, ofModels)
 	publish(w, "obj", []byte("0123456789"))
 	f.Fuzz(func(t *testing.T, path string) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.base+objects+path, nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.base+objects+path, http.NoBody)
 		if err != nil {
 			t.Skip() // it is no URL
 		}

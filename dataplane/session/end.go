@@ -185,7 +185,7 @@ func (l *live) expire(now moment, grace time.Duration, outcome func(Meta, Cause)
 	if h.state != Open || cause == "" {
 		return false
 	}
-	if l.receives() && !(cause == Deadline && h.pastDeadline(now.passed-grace)) {
+	if l.receives() && (cause != Deadline || !h.pastDeadline(now.passed-grace)) {
 		return false
 	}
 	ended := *h

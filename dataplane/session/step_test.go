@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 // A clock that is set, forward or back, ends no session and holds up no end.
 func TestAStepOfTheClockIsNoTimeThatPasses(t *testing.T) {
 	for _, step := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
-		t.Run(fmt.Sprint(step), func(t *testing.T) {
+		t.Run(step.String(), func(t *testing.T) {
 			r := newRig(t)
 			deadline := r.clock.Now().Add(time.Hour)
 			r.begin("idle", session.Spec{Size: 40, ChunkSize: 10, IdleTimeout: time.Hour})
@@ -52,7 +51,7 @@ func TestADeadlineIsTakenByTheClockAtARestart(t *testing.T) {
 
 func TestARetryTakesOverInTimeWhateverTheClockIsSetTo(t *testing.T) {
 	for _, step := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
-		t.Run(fmt.Sprint(step), func(t *testing.T) {
+		t.Run(step.String(), func(t *testing.T) {
 			r, body, first := stalled(t)
 			r.clock.Step(step)
 			retry := r.putting("a", incoming(0, content(2, chunkLength)))

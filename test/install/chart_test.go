@@ -89,9 +89,9 @@ func TestChartIsTheManifest(t *testing.T) {
 // compared where there are none.
 func sameAsManifest(t *testing.T, name string, got, want *unstructured.Unstructured, withOperator bool) {
 	t.Helper()
-	labels := got.GetLabels()
-	if labels["app.kubernetes.io/managed-by"] != "Helm" || labels["app.kubernetes.io/instance"] != "slipway" {
-		t.Errorf("%s has labels %v", name, labels)
+	has := got.GetLabels()
+	if has["app.kubernetes.io/managed-by"] != "Helm" || has["app.kubernetes.io/instance"] != "slipway" {
+		t.Errorf("%s has labels %v", name, has)
 	}
 	for _, of := range []*unstructured.Unstructured{got, want} {
 		unstructured.RemoveNestedField(of.Object, "metadata", "labels")
