@@ -46,6 +46,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.UploadSessionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UploadSessionAdmission"):
 		return &apiv1alpha1.UploadSessionAdmissionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UploadSessionDisplay"):
+		return &apiv1alpha1.UploadSessionDisplayApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UploadSessionProgress"):
 		return &apiv1alpha1.UploadSessionProgressApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UploadSessionResult"):
@@ -56,6 +58,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.UploadSessionStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UploadStore"):
 		return &apiv1alpha1.UploadStoreApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UploadStoreDisplay"):
+		return &apiv1alpha1.UploadStoreDisplayApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UploadStoreReplica"):
 		return &apiv1alpha1.UploadStoreReplicaApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UploadStoreSpec"):

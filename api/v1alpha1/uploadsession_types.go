@@ -418,8 +418,30 @@ type UploadSessionResult struct {
 	FinishedTime metav1.Time `json:"finishedTime,omitzero"`
 }
 
+// UploadSessionDisplay is what kubectl get shows of a session, short enough for a table.
+// +kubebuilder:validation:MinProperties=1
+type UploadSessionDisplay struct {
+	// key is spec.key; of one of more than 40 bytes both ends, with '…' between them.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	Key string `json:"key,omitempty"`
+
+	// owner is spec.owner; of one of more than 40 bytes both ends, with '…' between them.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	Owner string `json:"owner,omitempty"`
+
+	// message is the message of condition Succeeded; one of more than 100 bytes ends with '…'.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=100
+	Message string `json:"message,omitempty"`
+}
+
 // UploadSessionStatus is what is known of a session. The operator writes
-// conditions, admission, its times and observedGeneration; the dataplane writes
+// conditions, admission, display, its times and observedGeneration; the dataplane writes
 // progress, result and reclaimedTime.
 // +kubebuilder:validation:MinProperties=1
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.admission) || (has(self.admission) && self.admission == oldSelf.admission)",message="admission is written once"
@@ -454,6 +476,10 @@ type UploadSessionStatus struct {
 	// its key; written once, by the dataplane.
 	// +optional
 	ReclaimedTime metav1.Time `json:"reclaimedTime,omitzero"`
+
+	// display is what kubectl get shows of the session, written by the operator. Programs read what it is short for.
+	// +optional
+	Display UploadSessionDisplay `json:"display,omitzero"`
 
 	// startTime is when the operator first saw the session.
 	// +optional
@@ -496,16 +522,16 @@ type UploadSessionStatus struct {
 // +kubebuilder:selectablefield:JSONPath=`.spec.owner`
 // +kubebuilder:selectablefield:JSONPath=`.status.admission.replica`
 // +kubebuilder:printcolumn:name="Store",type=string,JSONPath=`.spec.storeRef.name`
-// +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.spec.key`
+// +kubebuilder:printcolumn:name="Key",type=string,JSONPath=`.status.display.key`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
 // +kubebuilder:printcolumn:name="Percent",type=integer,JSONPath=`.status.progress.percent`
 // +kubebuilder:printcolumn:name="Size",type=integer,JSONPath=`.spec.sizeBytes`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Received",type=integer,JSONPath=`.status.progress.receivedBytes`,priority=1
 // +kubebuilder:printcolumn:name="Replica",type=string,JSONPath=`.status.admission.replica`,priority=1
-// +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner`,priority=1
+// +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.status.display.owner`,priority=1
 // +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.result.digest`,priority=1
-// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Succeeded")].message`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.display.message`,priority=1
 type UploadSession struct {
 	metav1.TypeMeta `json:",inline"`
 

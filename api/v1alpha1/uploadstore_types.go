@@ -263,6 +263,28 @@ type UploadStoreReplica struct {
 	ActiveSessions *int32 `json:"activeSessions,omitempty"`
 }
 
+// UploadStoreDisplay is what kubectl get shows of a store, short enough for a table.
+// +kubebuilder:validation:MinProperties=1
+type UploadStoreDisplay struct {
+	// claimName is spec.volume.claimName; of one of more than 40 bytes both ends, with '…' between them.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	ClaimName string `json:"claimName,omitempty"`
+
+	// endpoint is status.endpoint; of one of more than 40 bytes both ends, with '…' between them.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// message is the message of condition Ready; one of more than 100 bytes ends with '…'.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=100
+	Message string `json:"message,omitempty"`
+}
+
 // UploadStoreStatus is what is known of a store. The operator writes it, from
 // the Leases of the dataplane's replicas.
 // +kubebuilder:validation:MinProperties=1
@@ -275,6 +297,10 @@ type UploadStoreStatus struct {
 	// +patchMergeKey=type
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
+	// display is what kubectl get shows of the store. Programs read what it is short for.
+	// +optional
+	Display UploadStoreDisplay `json:"display,omitzero"`
 
 	// endpoint is the base URL that clients use.
 	// +optional
@@ -330,14 +356,14 @@ type UploadStoreStatus struct {
 // +kubebuilder:resource:shortName=upst,categories=slipway
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52 && !self.metadata.name.contains('.')",message="the name must be a DNS label of at most 52 characters"
 // +kubebuilder:validation:XValidation:rule="self.metadata.name != 'ca'",message="the name must not be ca"
-// +kubebuilder:printcolumn:name="Claim",type=string,JSONPath=`.spec.volume.claimName`
+// +kubebuilder:printcolumn:name="Claim",type=string,JSONPath=`.status.display.claimName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
-// +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.status.endpoint`
+// +kubebuilder:printcolumn:name="Endpoint",type=string,JSONPath=`.status.display.endpoint`
 // +kubebuilder:printcolumn:name="Available",type=integer,JSONPath=`.status.availableBytes`
 // +kubebuilder:printcolumn:name="Reserved",type=integer,JSONPath=`.status.reservedBytes`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.display.message`,priority=1
 type UploadStore struct {
 	metav1.TypeMeta `json:",inline"`
 

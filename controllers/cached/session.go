@@ -7,10 +7,11 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/conditions"
+	"github.com/slipway-dev/slipway/controllers/display"
 )
 
 // Session leaves out of an UploadSession what nobody here reads and a user may make large, and keeps strings once
-// that many sessions have in common. It is a transform of the cache: what is no session, such as a tombstone,
+// that many sessions have in common. Of the key it leaves what is displayed: spec.key is not the key where that is long. It is a transform of the cache: what is no session, such as a tombstone,
 // stays as it is, and it never fails.
 func Session(obj any) (any, error) {
 	whole, ok := obj.(*v1alpha1.UploadSession)
@@ -26,7 +27,11 @@ func Session(obj any) (any, error) {
 		Spec: whole.Spec, Status: whole.Status,
 	}
 	spec, status := &s.Spec, &s.Status
-	spec.Key, spec.Digest, spec.Attributes = "", "", nil
+	spec.Key, spec.Digest, spec.Attributes = display.Name(spec.Key), "", nil
+	if shown := &status.Display; shown.Key == spec.Key {
+		shown.Key = spec.Key // the same memory
+	}
+	status.Display.Owner, status.Display.Message = one(status.Display.Owner), one(status.Display.Message)
 	spec.StoreRef.Name, spec.Owner = one(spec.StoreRef.Name), one(spec.Owner)
 	status.Progress = v1alpha1.UploadSessionProgress{}
 	status.Conditions = told(status.Conditions)

@@ -84,7 +84,7 @@ func TestWhatIsReadIsKept(t *testing.T) {
 			CreationTimestamp: now, DeletionTimestamp: &now, Finalizers: []string{v1alpha1.StagingFinalizer},
 		},
 		Spec: v1alpha1.UploadSessionSpec{
-			StoreRef: v1alpha1.StoreReference{Name: "models"}, SizeBytes: ptr.To[int64](4), ChunkSizeBytes: 5, Owner: "alice",
+			StoreRef: v1alpha1.StoreReference{Name: "models"}, Key: "llama/model.gguf", SizeBytes: ptr.To[int64](4), ChunkSizeBytes: 5, Owner: "alice",
 			DesiredState: v1alpha1.DesiredStateSuspended, ActiveDeadlineSeconds: 6, ReclaimPolicy: v1alpha1.ReclaimPolicyDelete,
 			TTLSecondsAfterFinished: ptr.To[int32](7),
 		},
@@ -92,11 +92,12 @@ func TestWhatIsReadIsKept(t *testing.T) {
 			Conditions: []metav1.Condition{{Type: v1alpha1.ConditionAdmitted, Status: metav1.ConditionTrue, Reason: "Admitted", Message: "m", ObservedGeneration: 3}},
 			Admission:  v1alpha1.UploadSessionAdmission{Replica: "models-0", Endpoint: "https://e", ReservedBytes: ptr.To[int64](8), AdmittedTime: now, ChunkSizeBytes: 9},
 			Result:     v1alpha1.UploadSessionResult{Outcome: v1alpha1.UploadOutcomePublished, Key: "k", PublishedTime: now},
+			Display:    v1alpha1.UploadSessionDisplay{Key: "llama/model.gguf", Owner: "alice", Message: "m"},
 			StartTime:  now, ExpirationTime: now, CompletionTime: now, ReclaimedTime: now, ObservedGeneration: ptr.To[int64](3),
 		},
 	}
 	whole := want.DeepCopy()
-	whole.Spec.Key, whole.Annotations = "key", map[string]string{"a": "b"}
+	whole.Annotations = map[string]string{"a": "b"}
 	whole.Status.Progress.Percent = ptr.To[int32](10)
 	whole.Status.Conditions = append(whole.Status.Conditions, metav1.Condition{Type: "Scanned"})
 	kept, err := cached.Session(whole)
@@ -109,5 +110,21 @@ func TestWhatIsReadIsKept(t *testing.T) {
 	tombstone := cache.DeletedFinalStateUnknown{Key: "ml/llama"}
 	if kept, err := cached.Session(tombstone); err != nil || kept != tombstone {
 		t.Errorf("a tombstone becomes %v, %v", kept, err)
+	}
+}
+
+// Of a long key what is displayed is kept, also when a session comes to the transform again.
+func TestOfALongKeyWhatIsDisplayedIsKept(t *testing.T) {
+	whole := &v1alpha1.UploadSession{Spec: v1alpha1.UploadSessionSpec{Key: strings.Repeat("a", 12) + strings.Repeat("/b", 500)}}
+	want := strings.Repeat("a", 12) + "…" + "b" + strings.Repeat("/b", 12)
+	for range 2 {
+		kept, err := cached.Session(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole = kept.(*v1alpha1.UploadSession) //nolint:errcheck // a session stays one
+		if whole.Spec.Key != want {
+			t.Errorf("of the key %q is kept, want %q", whole.Spec.Key, want)
+		}
 	}
 }

@@ -123,6 +123,9 @@ func statusConfiguration(s *v1alpha1.UploadSessionStatus) *applyv1alpha1.UploadS
 		WithConditions(conditions.Apply(s.Conditions)...).
 		WithStartTime(s.StartTime)
 	c.ObservedGeneration = s.ObservedGeneration
+	if s.Display != (v1alpha1.UploadSessionDisplay{}) {
+		c.WithDisplay(displayConfiguration(s.Display))
+	}
 	if a := s.Admission; a.Replica != "" {
 		c.WithExpirationTime(s.ExpirationTime)
 		c.WithAdmission(admissionConfiguration(a))
@@ -133,6 +136,20 @@ func statusConfiguration(s *v1alpha1.UploadSessionStatus) *applyv1alpha1.UploadS
 	c.SuspendedSeconds = s.SuspendedSeconds
 	if !s.CompletionTime.IsZero() {
 		c.WithCompletionTime(s.CompletionTime)
+	}
+	return c
+}
+
+func displayConfiguration(d v1alpha1.UploadSessionDisplay) *applyv1alpha1.UploadSessionDisplayApplyConfiguration {
+	c := applyv1alpha1.UploadSessionDisplay()
+	if d.Key != "" {
+		c.WithKey(d.Key)
+	}
+	if d.Owner != "" {
+		c.WithOwner(d.Owner)
+	}
+	if d.Message != "" {
+		c.WithMessage(d.Message)
 	}
 	return c
 }

@@ -91,6 +91,7 @@ func endedBy(reason string) func(*v1alpha1.UploadSession) {
 			c.ObservedGeneration, c.LastTransitionTime = s.Generation, metav1.NewTime(noon)
 			meta.SetStatusCondition(&s.Status.Conditions, c)
 		}
+		s.Status.Display.Message = ended.message
 	}
 }
 

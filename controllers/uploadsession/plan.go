@@ -15,6 +15,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/conditions"
+	"github.com/slipway-dev/slipway/controllers/display"
 )
 
 // freeWithin is how long a deleted session waits for its replica to free the staged bytes, and
@@ -168,6 +169,9 @@ func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
 		c.ObservedGeneration = o.session.Generation
 		c.LastTransitionTime = stamp
 		meta.SetStatusCondition(&desired.Conditions, c)
+	}
+	desired.Display = v1alpha1.UploadSessionDisplay{
+		Key: display.Name(o.session.Spec.Key), Owner: display.Name(o.session.Spec.Owner), Message: display.Message(s.message),
 	}
 	return desired
 }

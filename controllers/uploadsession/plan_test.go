@@ -725,3 +725,25 @@ func carriedOut(o observation, p plan, now time.Time) observation {
 	o.replicaUntil, o.replicaGoneFrom = replicaUntil, replicaGoneFrom
 	return o
 }
+
+// What kubectl get shows is short, and written with the rest of the status only.
+func TestWhatIsDisplayedIsShort(t *testing.T) {
+	s := session(func(s *v1alpha1.UploadSession) {
+		s.Spec.Key, s.Spec.Owner = "llama"+strings.Repeat("/a", 500)+"/model.gguf", "system:serviceaccount:ml:"+strings.Repeat("a", 480)+"-trainer"
+	})
+	status := planFor(alone(s, nil), noon).status
+	want := v1alpha1.UploadSessionDisplay{
+		Key: "llama/a/a/a/…/a/a/a/a/a/a/a/model.gguf", Owner: "system:servi…" + strings.Repeat("a", 17) + "-trainer",
+		Message: `There is no UploadStore "models" in namespace "ml": create it, or a session that names another st…`,
+	}
+	if diff := cmp.Diff(want, status.Display); diff != "" {
+		t.Errorf("what is displayed differs (-want +got):\n%s", diff)
+	}
+	s.Status = *status
+	if again := planFor(alone(s, nil), noon.Add(time.Second)).status; again != nil {
+		t.Errorf("it is written again: %+v", again)
+	}
+	if diff := cmp.Diff(want.Key, *statusConfiguration(status).Display.Key); diff != "" {
+		t.Errorf("the key that is applied differs (-want +got):\n%s", diff)
+	}
+}

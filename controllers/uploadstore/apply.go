@@ -42,6 +42,9 @@ func statusConfiguration(s *v1alpha1.UploadStoreStatus) *applyv1alpha1.UploadSto
 		configured.ActiveSessions = replica.ActiveSessions
 		c.WithReplicas(configured)
 	}
+	if s.Display != (v1alpha1.UploadStoreDisplay{}) {
+		c.WithDisplay(displayConfiguration(s.Display))
+	}
 	if s.Endpoint != "" {
 		c.WithEndpoint(s.Endpoint)
 	}
@@ -52,5 +55,19 @@ func statusConfiguration(s *v1alpha1.UploadStoreStatus) *applyv1alpha1.UploadSto
 	c.AvailableBytes = s.AvailableBytes
 	c.ReservedBytes = s.ReservedBytes
 	c.ObservedGeneration = s.ObservedGeneration
+	return c
+}
+
+func displayConfiguration(d v1alpha1.UploadStoreDisplay) *applyv1alpha1.UploadStoreDisplayApplyConfiguration {
+	c := applyv1alpha1.UploadStoreDisplay()
+	if d.ClaimName != "" {
+		c.WithClaimName(d.ClaimName)
+	}
+	if d.Endpoint != "" {
+		c.WithEndpoint(d.Endpoint)
+	}
+	if d.Message != "" {
+		c.WithMessage(d.Message)
+	}
 	return c
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/conditions"
+	"github.com/slipway-dev/slipway/controllers/display"
 	"github.com/slipway-dev/slipway/controllers/heartbeat"
 	"github.com/slipway-dev/slipway/controllers/hosts"
 	"github.com/slipway-dev/slipway/controllers/managed"
@@ -76,6 +77,9 @@ func planFor(o observation, now time.Time) plan {
 	ready.ObservedGeneration = o.store.Generation
 	ready.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
 	meta.SetStatusCondition(&desired.Conditions, ready)
+	desired.Display = v1alpha1.UploadStoreDisplay{
+		ClaimName: display.Name(o.store.Spec.Volume.ClaimName), Endpoint: display.Name(desired.Endpoint), Message: display.Message(ready.Message),
+	}
 
 	var p plan
 	if !equality.Semantic.DeepEqual(observed, desired) {

@@ -284,3 +284,20 @@ func finished(s v1alpha1.UploadSession) v1alpha1.UploadSession {
 	s.Status.Result.Outcome = v1alpha1.UploadOutcomeFailed
 	return s
 }
+
+// What kubectl get shows is short.
+func TestWhatIsDisplayedIsShort(t *testing.T) {
+	o := observation{store: store(), leases: []coordinationv1.Lease{lease(strings.Repeat("a", 63), time.Second)}}
+	o.store.Spec.Volume.ClaimName = strings.Repeat("b", 253)
+	status := planFor(o, noon).status
+	want := v1alpha1.UploadStoreDisplay{
+		ClaimName: strings.Repeat("b", 12) + "…" + strings.Repeat("b", 25), Endpoint: "https://aaaa…" + strings.Repeat("a", 6) + ".models.ml.svc:8443",
+		Message: "The dataplane takes sessions.",
+	}
+	if diff := cmp.Diff(want, status.Display); diff != "" {
+		t.Errorf("what is displayed differs (-want +got):\n%s", diff)
+	}
+	if got := statusConfiguration(status).Display; *got.ClaimName != want.ClaimName || *got.Endpoint != want.Endpoint || *got.Message != want.Message {
+		t.Errorf("what is applied is %+v, want %+v", got, want)
+	}
+}

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/slipway-dev/slipway/test/controlplane"
 )
@@ -48,6 +51,7 @@ func TestKubectlGet(t *testing.T) {
 	w.kubectl("apply", "--kustomize", "../../config/samples")
 	w.kubectl("patch", "upl", "tokenizer", "--subresource=status", "--type=merge", "--patch", `{"status": {
 		"conditions": [{"type": "Succeeded", "status": "Unknown", "reason": "Uploading", "message": "takes chunks", "lastTransitionTime": "2026-01-02T03:04:05Z"}],
+		"display": {"key": "llama/tokenizer.model", "message": "takes chunks"},
 		"progress": {"receivedBytes": 1091991, "receivedChunks": 1, "totalChunks": 2, "percent": 50}}}`)
 
 	columns := func(table string) []string { return strings.Fields(strings.SplitN(table, "\n", 2)[0]) }
@@ -70,6 +74,75 @@ func TestKubectlGet(t *testing.T) {
 	}
 	if out := w.kubectl("explain", "upl.spec.sizeBytes"); !strings.Contains(out, "exact size of the object in bytes") {
 		t.Errorf("kubectl explain says %q", out)
+	}
+}
+
+// displayed is as much as the operator displays; the last of the fields is the message.
+func displayed(fields ...string) map[string]any {
+	shown := map[string]any{}
+	for i, field := range fields {
+		shown[field] = strings.Repeat("x", 12) + "…" + strings.Repeat("x", 25)
+		if i == len(fields)-1 {
+			shown[field] = strings.Repeat("x", 97) + "…"
+		}
+	}
+	return shown
+}
+
+// Nobody makes the table of all wide with what is as long as the API lets it be: but for the name, the width has a bound.
+func TestKubectlGetIsNotWide(t *testing.T) {
+	w := newWorld(t)
+	const digits, when = "140737488355328", "2026-01-02T03:04:05Z"
+	long := func(n int) string { return strings.Repeat("x", n) }
+	status := func(o *unstructured.Unstructured, value map[string]any) {
+		t.Helper()
+		if err := w.Create(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		o.Object["status"] = value
+		if err := w.Status().Update(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	condition := func(of, reason string) []any {
+		return []any{map[string]any{"type": of, "status": "False", "reason": reason, "message": long(8192), "lastTransitionTime": when}}
+	}
+
+	s := w.make("UploadSession", session.set("key", strings.Repeat(long(203)+"/", 5)+"mine").
+		set("owner", long(512)).set("storeRef.name", long(52)).set("sizeBytes", int64(1<<47)).set("chunkSizeBytes", nil))
+	s.SetName(long(253))
+	status(s, map[string]any{
+		"conditions": condition("Succeeded", "QueueDeadlineExceeded"), "display": displayed("key", "owner", "message"), "result": result,
+		"admission": object(admission).set("replica", long(63)).set("endpoint", "http://"+long(505)),
+		"progress":  map[string]any(object(progress).set("receivedBytes", int64(1<<47)).set("percent", int64(100))),
+	})
+	st := w.make("UploadStore", store.set("volume.claimName", long(253)))
+	st.SetName(long(52))
+	status(st, map[string]any{
+		"conditions": condition("Ready", "WaitForFirstConsumer"), "display": displayed("claimName", "endpoint", "message"), "endpoint": "http://" + long(505),
+		"availableBytes": int64(1 << 47), "reservedBytes": int64(1 << 47),
+	})
+
+	for _, test := range []struct {
+		args []string
+		name int // the length of the name
+		most int // besides
+		have string
+	}{
+		{[]string{"upl"}, 253, 160, digits},
+		{[]string{"upl", "--output=wide"}, 253, 470, long(63)},
+		{[]string{"upst"}, 52, 180, digits},
+		{[]string{"upst", "--output=wide"}, 52, 280, digits},
+	} {
+		table := w.kubectl(append([]string{"get"}, test.args...)...)
+		if !strings.Contains(table, test.have) {
+			t.Errorf("kubectl get %v does not show %q:\n%s", test.args, test.have, table)
+		}
+		for line := range strings.Lines(table) {
+			if width := utf8.RuneCountInString(strings.TrimSpace(line)) - test.name; width > test.most {
+				t.Errorf("kubectl get %v has %d columns besides the name, and may have %d:\n%s", test.args, width, test.most, line)
+			}
+		}
 	}
 }
 

@@ -384,6 +384,14 @@ func TestUploadSessionStatus(t *testing.T) {
 		{name: "a published result has its size", path: "result.sizeBytes", words: "a published result has"},
 		{name: "a published result has its time", path: "result.publishedTime", words: "a published result has"},
 		{name: "a result has its time", path: "result.finishedTime", words: "Required value"},
+		{name: "a key, an owner and a message are displayed", path: "display", value: displayed("key", "owner", "message")},
+		{name: "something is displayed, or nothing", path: "display", value: map[string]any{}, words: "at least 1 properties"},
+		{name: "a displayed key is not empty", path: "display.key", value: "", words: "at least 1 chars"},
+		{name: "a displayed key has a bound", path: "display.key", value: strings.Repeat("€", 41), words: "Too long"},
+		{name: "a displayed owner is not empty", path: "display.owner", value: "", words: "at least 1 chars"},
+		{name: "a displayed owner has a bound", path: "display.owner", value: strings.Repeat("€", 41), words: "Too long"},
+		{name: "a displayed message is not empty", path: "display.message", value: "", words: "at least 1 chars"},
+		{name: "a displayed message has a bound", path: "display.message", value: strings.Repeat("€", 101), words: "Too long"},
 		{name: "a message has a bound", path: "result.message", value: strings.Repeat("a", 1025), words: "Too long"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -59,12 +59,13 @@ var house = []room{
 		"k8s.io/apimachinery",
 		"k8s.io/client-go/applyconfigurations/meta",
 	}},
+	{path: "controllers/display"},
 	{path: "controllers/retry", libraries: []string{
 		"k8s.io/client-go/util/workqueue",
 		"sigs.k8s.io/controller-runtime/pkg/reconcile",
 	}},
 	// What the cache keeps: pure.
-	{path: "controllers/cached", rooms: []string{"controllers/conditions", "api/..."}, libraries: []string{
+	{path: "controllers/cached", rooms: []string{"controllers/conditions", "controllers/display", "api/..."}, libraries: []string{
 		"k8s.io/api/core",
 		"k8s.io/apimachinery",
 		"sigs.k8s.io/controller-runtime/pkg/client",
@@ -126,7 +127,7 @@ var house = []room{
 }
 
 // operator is what a reconciler may use of the module.
-var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/heartbeat", "controllers/metrics", "controllers/retry", "telemetry"}
+var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/display", "controllers/heartbeat", "controllers/metrics", "controllers/retry", "telemetry"}
 
 // openTelemetry is what makes and sends spans.
 var openTelemetry = []string{"go.opentelemetry.io"}

@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers"
+	"github.com/slipway-dev/slipway/controllers/cached"
 	"github.com/slipway-dev/slipway/test/controlplane"
 )
 
@@ -28,7 +30,7 @@ import (
 // does, so that an admission which relies on the cache alone gives room twice.
 func lag(obj any) (any, error) {
 	time.Sleep(20 * time.Millisecond)
-	return obj, nil
+	return cached.Session(obj)
 }
 
 var _ = Describe("The manager", func() {
@@ -64,8 +66,11 @@ var _ = Describe("The manager", func() {
 	}
 
 	It("reacts to stores, Leases and sessions, in as few writes", func(ctx SpecContext) {
-		s := w.createSession(ctx, func(s *v1alpha1.UploadSession) { s.Spec.SizeBytes = ptr.To[int64](900) })
+		s := w.createSession(ctx, func(s *v1alpha1.UploadSession) {
+			s.Spec.SizeBytes, s.Spec.Key = ptr.To[int64](900), "llama"+strings.Repeat("/a", 500)+"/model.gguf"
+		})
 		becomes(ctx, s, v1alpha1.ReasonStoreNotFound)
+		Expect(s.Status.Display.Key).To(Equal("llama/a/a/a/…/a/a/a/a/a/a/a/model.gguf"), "the cache knows no more of a key")
 
 		By("noticing the store")
 		w.createStore(ctx)

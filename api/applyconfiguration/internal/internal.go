@@ -345,6 +345,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: ttlSecondsAfterFinished
       type:
         scalar: numeric
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionDisplay
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
+    - name: owner
+      type:
+        scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionProgress
   map:
     fields:
@@ -470,6 +482,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: display
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadSessionDisplay
     - name: expirationTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -514,6 +529,18 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadStoreStatus
       default:
         observedGeneration: -1
+- name: com.github.slipway-dev.slipway.api.v1alpha1.UploadStoreDisplay
+  map:
+    fields:
+    - name: claimName
+      type:
+        scalar: string
+    - name: endpoint
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
 - name: com.github.slipway-dev.slipway.api.v1alpha1.UploadStoreReplica
   map:
     fields:
@@ -573,6 +600,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: display
+      type:
+        namedType: com.github.slipway-dev.slipway.api.v1alpha1.UploadStoreDisplay
     - name: endpoint
       type:
         scalar: string

@@ -13,7 +13,7 @@ import (
 // with apply.
 //
 // UploadSessionStatus is what is known of a session. The operator writes
-// conditions, admission, its times and observedGeneration; the dataplane writes
+// conditions, admission, display, its times and observedGeneration; the dataplane writes
 // progress, result and reclaimedTime.
 type UploadSessionStatusApplyConfiguration struct {
 	// conditions are Admitted (a replica and the room are granted), AcceptingChunks (chunks are taken now),
@@ -30,6 +30,8 @@ type UploadSessionStatusApplyConfiguration struct {
 	// being deleted and whose reclaimPolicy is Delete, or had found that something else is under
 	// its key; written once, by the dataplane.
 	ReclaimedTime *metav1.Time `json:"reclaimedTime,omitempty"`
+	// display is what kubectl get shows of the session, written by the operator. Programs read what it is short for.
+	Display *UploadSessionDisplayApplyConfiguration `json:"display,omitempty"`
 	// startTime is when the operator first saw the session.
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 	// expirationTime is the absolute deadline: admission plus spec.activeDeadlineSeconds or the
@@ -96,6 +98,14 @@ func (b *UploadSessionStatusApplyConfiguration) WithResult(value *UploadSessionR
 // If called multiple times, the ReclaimedTime field is set to the value of the last call.
 func (b *UploadSessionStatusApplyConfiguration) WithReclaimedTime(value metav1.Time) *UploadSessionStatusApplyConfiguration {
 	b.ReclaimedTime = &value
+	return b
+}
+
+// WithDisplay sets the Display field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Display field is set to the value of the last call.
+func (b *UploadSessionStatusApplyConfiguration) WithDisplay(value *UploadSessionDisplayApplyConfiguration) *UploadSessionStatusApplyConfiguration {
+	b.Display = value
 	return b
 }
 

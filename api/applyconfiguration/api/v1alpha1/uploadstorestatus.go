@@ -16,6 +16,8 @@ import (
 type UploadStoreStatusApplyConfiguration struct {
 	// conditions are Ready: at least one dataplane replica is alive and its volume can be used.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
+	// display is what kubectl get shows of the store. Programs read what it is short for.
+	Display *UploadStoreDisplayApplyConfiguration `json:"display,omitempty"`
 	// endpoint is the base URL that clients use.
 	Endpoint *string `json:"endpoint,omitempty"`
 	// caBundle holds the certificates that clients trust when they call an endpoint of the store,
@@ -51,6 +53,14 @@ func (b *UploadStoreStatusApplyConfiguration) WithConditions(values ...*v1.Condi
 		}
 		b.Conditions = append(b.Conditions, *values[i])
 	}
+	return b
+}
+
+// WithDisplay sets the Display field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Display field is set to the value of the last call.
+func (b *UploadStoreStatusApplyConfiguration) WithDisplay(value *UploadStoreDisplayApplyConfiguration) *UploadStoreStatusApplyConfiguration {
+	b.Display = value
 	return b
 }
 
