@@ -57,8 +57,9 @@ func TestListOfObjects(t *testing.T) {
 		}
 	}
 	n := 0
-	for range store.List(t.Context(), client.ListOptions{PageSize: 1}) {
-		if n++; n == 2 {
+	for _, err := range store.List(t.Context(), client.ListOptions{PageSize: 1}) {
+		n++
+		if n == 2 || err != nil {
 			break
 		}
 	}

@@ -118,7 +118,7 @@ func TestRepliesBeforeAHandlerAreProblems(t *testing.T) {
 func skipReply(t *testing.T, conn net.Conn, c earlyCase) {
 	t.Helper()
 	in := bufio.NewReader(conn)
-	reply, err := http.ReadResponse(in, nil)
+	reply, err := http.ReadResponse(in, nil) //nolint:bodyclose // it is the connection's, which is closed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,8 +206,9 @@ func TestHandshakesThatDoNotGoOn(t *testing.T) {
 			w.do(http.MethodGet, base("nobody"), nil).want(t, http.StatusNotFound)
 			w.transport().CloseIdleConnections()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			if err := server.Shutdown(ctx); err != nil {
+			err := server.Shutdown(ctx)
+			cancel()
+			if err != nil {
 				t.Fatal(err)
 			}
 		}

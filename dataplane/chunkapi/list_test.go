@@ -187,7 +187,7 @@ func TestListingsAreBounded(t *testing.T) {
 	ended := make(chan error, maxListings)
 	for range maxListings {
 		go func() {
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+allObjects, nil)
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+allObjects, http.NoBody)
 			if err == nil {
 				var resp *http.Response
 				if resp, err = w.client.Do(r); err == nil {

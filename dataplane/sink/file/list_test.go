@@ -122,8 +122,11 @@ func TestListingsWithinTheirBounds(t *testing.T) {
 	const many = 1 << 20
 	for _, bounds := range [][3]int{{1, 1, 1}, {1, many, many}, {many, 3, many}, {many, many, 1}, {100, 50, 500}} {
 		for _, q := range []session.ListQuery{
-			{Limit: 1000}, {Limit: 7}, {Limit: 1000, Grouped: true},
-			{Limit: 2, Grouped: true, Prefix: "a/"}, {Limit: 9, Prefix: "b/c"},
+			{Limit: 1000},
+			{Limit: 7},
+			{Limit: 1000, Grouped: true},
+			{Limit: 2, Grouped: true, Prefix: "a/"},
+			{Limit: 9, Prefix: "b/c"},
 		} {
 			got, parts := listAll(t, q, func(q session.ListQuery) (session.Listing, error) {
 				return sink.ListWithin(background, q, bounds[0], bounds[1], bounds[2])
@@ -165,7 +168,8 @@ type afterSome struct {
 
 // Err counts.
 func (c *afterSome) Err() error {
-	if c.left--; c.left < 0 {
+	c.left--
+	if c.left < 0 {
 		return context.Canceled
 	}
 	return nil

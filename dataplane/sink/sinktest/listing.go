@@ -48,9 +48,16 @@ var listings = []test{
 	}},
 	{"queries that Check refuses are refused", func(p *place) {
 		for _, q := range []session.ListQuery{
-			{}, {Limit: -1}, {Limit: session.MaxListLimit + 1},
-			{Limit: 1, Prefix: "/"}, {Limit: 1, Prefix: "a//"}, {Limit: 1, Prefix: "../"}, {Limit: 1, Prefix: "a/./b"},
-			{Limit: 1, Prefix: session.ReservedElement + "/"}, {Limit: 1, Prefix: "a\x00"}, {Limit: 1, Prefix: "\xff"},
+			{},
+			{Limit: -1},
+			{Limit: session.MaxListLimit + 1},
+			{Limit: 1, Prefix: "/"},
+			{Limit: 1, Prefix: "a//"},
+			{Limit: 1, Prefix: "../"},
+			{Limit: 1, Prefix: "a/./b"},
+			{Limit: 1, Prefix: session.ReservedElement + "/"},
+			{Limit: 1, Prefix: "a\x00"},
+			{Limit: 1, Prefix: "\xff"},
 			{Limit: 1, Prefix: strings.Repeat("a", session.MaxNameElement+1)},
 		} {
 			_, err := p.publisher().List(background, q)

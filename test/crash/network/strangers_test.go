@@ -32,7 +32,8 @@ func strangersTo(t *testing.T, p *place, s *rig.Session) *hostile {
 			p.World.Path(s), request.path, request.header, announced)
 		defer h.holds()()
 		h.running.Go(func() { trickle(conn) })
-		if response := replyOf(replies); response != nil && response.StatusCode != request.want {
+		response := replyOf(replies) //nolint:bodyclose // it is the connection's, which is closed
+		if response != nil && response.StatusCode != request.want {
 			t.Errorf("a stranger got %s, not %d", response.Status, request.want)
 		}
 		_, _ = io.Copy(io.Discard, replies) // until it is closed

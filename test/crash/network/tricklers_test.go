@@ -25,13 +25,14 @@ func tricklingSenders(t *testing.T, p *place) *hostile {
 		path := p.World.Path(sessions[n/each%len(sessions)]) + rig.ChunkPath(n%each)
 		const header = "PUT %s HTTP/1.1\r\nHost: dataplane\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
 		_, _ = fmt.Fprintf(conn, header, path, chunkSize)
-		response := replyOf(replies)
+		response := replyOf(replies) //nolint:bodyclose // it is the connection's, which is closed
 		if response == nil || response.StatusCode != http.StatusContinue {
 			return false // it was not its turn
 		}
 		defer h.holds()()
 		h.running.Go(func() { trickle(conn) })
-		if response = replyOf(replies); response == nil {
+		response = replyOf(replies) //nolint:bodyclose // it is the connection's, which is closed
+		if response == nil {
 			return false // it all ends
 		}
 		var problem chunkapi.Problem
@@ -52,7 +53,7 @@ func tricklingReaders(t *testing.T, p *place) *hostile {
 		h *hostile, _ int, conn *net.TCPConn, replies *bufio.Reader,
 	) bool {
 		_, _ = fmt.Fprintf(conn, "GET %s/content HTTP/1.1\r\nHost: dataplane\r\n\r\n", p.World.Path(object))
-		response := replyOf(replies)
+		response := replyOf(replies) //nolint:bodyclose // it is the connection's, which is closed
 		if response == nil || response.StatusCode != http.StatusOK {
 			return false // others hold the slots
 		}
