@@ -52,11 +52,16 @@ func (m *modelSession) end(state session.State, outcome string) {
 	m.state, m.outcome, m.paused = state, outcome, false
 }
 
+// late reports whether the deadline has passed.
+func (m *modelSession) late(now time.Time) bool {
+	return !m.spec.Deadline.IsZero() && !now.Before(m.spec.Deadline)
+}
+
 func (m *modelSession) cause(now time.Time) session.Cause {
 	switch {
 	case m.state != session.Open:
 		return ""
-	case !m.spec.Deadline.IsZero() && !now.Before(m.spec.Deadline):
+	case m.late(now):
 		return session.Deadline
 	case m.spec.IdleTimeout > 0 && !m.paused && now.Sub(m.idleFrom) >= m.spec.IdleTimeout:
 		return session.Idle
@@ -304,6 +309,9 @@ func (m *machine) put(*rapid.T) {
 		}
 		if s.paused {
 			return session.ErrPaused
+		}
+		if s.state == session.Open && s.late(m.clock.Now()) {
+			return session.ErrDeadline
 		}
 		s.idleFrom = m.clock.Now()
 		held, isHeld := s.held[index]
