@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/slipway-dev/slipway/dataplane/fair"
 )
 
 // WaitersPerChunk is how many chunk requests may wait for their turn for each
@@ -17,9 +19,6 @@ const WaitersPerChunk = 16
 
 // maxRetryAfter bounds in seconds what clients are told to wait because of those who wait before them.
 const maxRetryAfter = 10
-
-// giveWayEvery is how often a chunk that waits looks for one to give way.
-const giveWayEvery = 250 * time.Millisecond
 
 // Why a chunk does not wait for its turn any longer.
 var (
@@ -80,7 +79,7 @@ func (a *api) untilSettled(ctx context.Context, turn *turn, chunk chunkID) error
 		return nil
 	default:
 	}
-	timeout, hung, crowded := time.NewTimer(a.chunkWait), time.NewTimer(0), time.NewTicker(giveWayEvery)
+	timeout, hung, crowded := time.NewTimer(a.chunkWait), time.NewTimer(0), time.NewTicker(fair.Every)
 	defer timeout.Stop()
 	defer hung.Stop()
 	defer crowded.Stop()

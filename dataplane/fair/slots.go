@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// giveWayEvery is how often whoever waits looks for somebody to give way.
-const giveWayEvery = 250 * time.Millisecond
+// Every is how often whoever waits for a slot calls Crowd.GiveWay.
+const Every = 250 * time.Millisecond
 
 // Slots are so many slots, first come first served, whose holders give way when they are too slow. Make them with
 // NewSlots. Methods may be called concurrently.
@@ -43,7 +43,7 @@ func (s *Slots) Take(ctx context.Context, whose string, end func()) (*Member, bo
 	}
 	late := time.NewTimer(s.patience)
 	defer late.Stop()
-	again := time.NewTicker(giveWayEvery)
+	again := time.NewTicker(Every)
 	defer again.Stop()
 	for {
 		s.crowd.GiveWay(whose, int(s.waiting.Load()))

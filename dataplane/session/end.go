@@ -216,7 +216,7 @@ func (l *live) due(h *head, passed time.Duration) Cause {
 	switch {
 	case h.pastDeadline(passed):
 		return Deadline
-	case h.spec.IdleTimeout > 0 && !h.paused && passed-max(h.idleFrom, time.Duration(heard)) >= h.spec.IdleTimeout:
+	case h.spec.IdleTimeout > 0 && !h.paused && !h.idleHeld && passed-max(h.idleFrom, time.Duration(heard)) >= h.spec.IdleTimeout:
 		return Idle
 	}
 	return ""

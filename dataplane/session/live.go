@@ -40,6 +40,7 @@ type head struct {
 	spec     Spec
 	state    State
 	paused   bool
+	idleHeld bool          // see HoldIdle
 	idleFrom time.Duration // the idle timeout counts from here or from the last byte, as moment.passed
 	sealed   time.Duration // since when it is, while it is Sealed, as moment.passed
 	deadline time.Duration // when Spec.Deadline comes, as moment.passed

@@ -330,9 +330,9 @@ func (s *Service) SetPaused(ctx context.Context, id ID, paused bool) error {
 	return s.save(ctx, l)
 }
 
-// RestartIdle has the idle timeout of a session count from now, as after a time in which nobody could send.
-// ErrNotFound, ErrEnded.
-func (s *Service) RestartIdle(id ID) error {
+// HoldIdle has the idle timeout of a session stand still while nobody can send, or count from now. It is not
+// stored: of a recovered session it counts. ErrNotFound, ErrEnded.
+func (s *Service) HoldIdle(id ID, held bool) error {
 	l, err := s.find(id)
 	if err != nil {
 		return err
@@ -341,7 +341,7 @@ func (s *Service) RestartIdle(id ID) error {
 		if h.state.Ended() {
 			return &EndedError{Meta: l.metaOf(h)}
 		}
-		h.idleFrom = s.passed()
+		h.idleHeld, h.idleFrom = held, s.passed()
 		return nil
 	})
 }

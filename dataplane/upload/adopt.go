@@ -59,12 +59,16 @@ func (s *Service) endEarly(ctx context.Context, id session.ID, result Result) er
 }
 
 // startAdoption reads the object under an upload's key, unless that is going on. It is
-// interrupted by the upload's end, and starts anew after a restart, when the upload is accepted again.
+// interrupted by the upload's end, and starts anew after a restart, when the upload is accepted again. The
+// idle timeout stands still meanwhile; the deadline does not.
 func (s *Service) startAdoption(g Grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.adoptions[g.ID] != nil {
 		return
+	}
+	if err := s.core.HoldIdle(g.ID, true); err != nil {
+		return // it has ended
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.adoptions[g.ID] = cancel
@@ -73,6 +77,7 @@ func (s *Service) startAdoption(g Grant) {
 		err := s.adoptWhenRead(ctx, g)
 		s.mu.Lock()
 		delete(s.adoptions, g.ID)
+		_ = s.core.HoldIdle(g.ID, false) // unless it has ended
 		s.mu.Unlock()
 		if err != nil && ctx.Err() == nil && !errors.Is(err, session.ErrNotFound) && !errors.Is(err, session.ErrEnded) {
 			s.log.Warn("upload not ended, will try again", "uid", g.ID, "error", err)
@@ -87,7 +92,7 @@ func (s *Service) adoptWhenRead(ctx context.Context, g Grant) error {
 		case err == nil:
 			return s.endEarly(s.ctx, g.ID, result)
 		case errors.Is(err, errNothingToAdopt):
-			return s.core.RestartIdle(g.ID) // it could not send before
+			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errChangedMeanwhile):

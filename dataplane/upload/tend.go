@@ -30,7 +30,7 @@ func (s *Service) Run(ctx context.Context) {
 // failed, and tries again to complete what could not be completed. Doing it
 // again does nothing.
 func (s *Service) Tend(ctx context.Context) error {
-	expired, err := s.core.Expire(ctx, s.mayExpire(), expiry)
+	expired, err := s.core.Expire(ctx, session.Everyone, expiry)
 	errs := []error{err}
 	for _, m := range expired {
 		s.ended(m)
