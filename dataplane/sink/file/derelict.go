@@ -118,7 +118,7 @@ func (s *Sink) removeFrom(area *os.Root, name string) error {
 		if err := rename(area, name, gone); err != nil {
 			return err
 		}
-		if err := s.durable.do(func() error { return syncDirectory(area) }); err != nil {
+		if err := s.durable.names(area); err != nil {
 			return err
 		}
 		name = gone

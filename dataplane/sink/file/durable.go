@@ -13,13 +13,6 @@ import (
 // is never repeated for the same bytes: the kernel reports a failure once and
 // then takes the lost pages for clean. Who wants to go on writes them again.
 
-// syncError is the failure of a sync: what was to be made durable may be lost,
-// and no later sync of the same bytes or names tells.
-type syncError struct{ error }
-
-// Unwrap is the kernel's error.
-func (e *syncError) Unwrap() error { return e.error }
-
 // onDescriptor runs a system call on an open file, again as long as a signal interrupts it.
 func onDescriptor(f *os.File, call func(fd int) error) error {
 	conn, err := f.SyscallConn()
@@ -48,16 +41,13 @@ func syncBytes(f *os.File) error {
 // syncFile makes the bytes and all that is known of a file durable, but not its name.
 func syncFile(f *os.File) error { return f.Sync() }
 
-// syncDirectory makes the names in a directory durable.
+// syncDirectory makes the names in a directory durable. One that is shared is for syncer.names.
 func syncDirectory(dir *os.Root) error {
 	f, err := dir.Open(".")
 	if err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		return errors.Join(&syncError{err}, f.Close())
-	}
-	return f.Close()
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // makeDirectory makes a directory where there is none, and its name durable in

@@ -16,7 +16,7 @@ func (s *Sink) Break(id session.ID, err error) { _ = s.fail(id, err) }
 
 // SyncPublished syncs data as that of an object that was just given its name at the root of the volume.
 func (s *Sink) SyncPublished(id session.ID, data *os.File) error {
-	return s.remember(s.syncPublished(id, data, s.root))
+	return s.syncPublished(id, data, s.root)
 }
 
 // Doubt makes the sink remember that a sync of the session's record failed.
@@ -27,6 +27,9 @@ func (s *Sink) SyncWholeBy(syncfs func() error) { s.durable.syncfs = syncfs }
 
 // KeepNoMarks makes the sink behave as on a filesystem without extended attributes.
 func (s *Sink) KeepNoMarks() { s.unmarked = true }
+
+// AwaitsSyncs tells whether so many syncs run or wait to, besides those of Crowd.
+func (s *Sink) AwaitsSyncs(n int64) bool { return s.durable.running.Load() == 2*aloneAtMost+n }
 
 // Crowd makes the sink believe that many syncs are always running.
 func (s *Sink) Crowd() { s.durable.running.Add(2 * aloneAtMost) }

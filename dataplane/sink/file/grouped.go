@@ -1,6 +1,7 @@
 package file
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,21 +20,22 @@ const aloneAtMost = 4
 // syncer makes things durable, each for itself or many at once. Its methods
 // may be called concurrently.
 //
-// A sync of the whole filesystem that failed does not tell whose bytes or names are lost: a neighbour's, perhaps. From
-// then on the volume is in doubt: everybody syncs for themselves, since a sync of the whole tells nobody any more of
-// what was lost before. Where a sync of one's own has failed, before that or after, something of the volume is lost:
-// every method returns an error until the volume is opened anew.
+// A sync of the whole filesystem that failed does not tell whose bytes or names are lost: a neighbour's, perhaps. After
+// one the whole is synced no more, since that tells nobody of what was lost before: everybody syncs for themselves.
+//
+// A file is its session's alone, which remembers that a sync of it failed. A directory is shared, and the kernel tells
+// of a loss in it once, to whoever opens it later: where a sync of one fails every method returns an error until the
+// volume is opened anew.
 type syncer struct {
 	volume *os.File // its root; nil where a sync of the whole filesystem may be an empty promise
 	lock   *os.File // any file on the volume
 
 	running atomic.Int64
 	whole   rounds
-	syncfs  func() error // of the whole filesystem
-	lost    atomic.Bool  // a sync of one's own failed
-	doubt   atomic.Bool  // a sync of the whole failed
-	alone   sync.RWMutex // held by who syncs for themselves; in doubt for writing
-	failure atomic.Pointer[syncError]
+	syncfs  func() error   // of the whole filesystem
+	doubt   atomic.Bool    // a sync of the whole failed
+	turns   [64]sync.Mutex // of a directory, by its inode
+	failure atomic.Pointer[error]
 	syncs   atomic.Int64 // of the whole filesystem that were begun
 }
 
@@ -60,78 +62,84 @@ func (s *syncer) close() error {
 	return s.volume.Close()
 }
 
-// do makes durable what the caller wrote: by own, which makes just that
-// durable, or by a sync of the whole filesystem that others share. Where that fails own tells whether the caller's is
-// among what is lost. own must not call do.
+// do makes durable what the caller wrote to files and directories of its own: by own, which makes just that durable,
+// or by a sync of the whole filesystem that others share. Where that fails own tells whether the caller's is among
+// what is lost. own must not call do.
 func (s *syncer) do(own func() error) error {
 	if err := s.failed(); err != nil {
 		return err
 	}
 	running := s.running.Add(1)
 	defer s.running.Add(-1)
-	if s.volume == nil {
-		return own()
-	}
-	if running > aloneAtMost && !s.doubt.Load() && s.whole.join(s.syncWhole) == nil {
+	if s.volume != nil && running > aloneAtMost && s.whole.join(s.syncWhole) == nil {
 		return nil
 	}
-	return s.byOwn(own)
+	return own()
 }
 
-// byOwn makes durable what own does. The kernel tells of a loss in what several share, such as a directory, only once
-// to those that open it later. So in doubt they go one after the other, behind all that began before, and nobody
-// takes for durable what somebody else heard is lost.
-func (s *syncer) byOwn(own func() error) error {
-	if s.doubt.Load() {
-		s.alone.Lock()
-		defer s.alone.Unlock()
-		if err := s.failed(); err != nil {
-			return err
-		}
-	} else {
-		s.alone.RLock()
-		defer s.alone.RUnlock()
-	}
-	err := own()
+// names makes durable the names in a directory that the caller may share with others.
+func (s *syncer) names(dir *os.Root) error {
+	return s.do(func() error { return s.ownNames(dir) })
+}
+
+// ownNames is what names does for the caller alone. It must be called within do.
+func (s *syncer) ownNames(dir *os.Root) error {
+	f, err := dir.Open(".")
 	if err != nil {
-		s.lost.Store(true)
-		if s.doubt.Load() {
-			s.failure.CompareAndSwap(nil, &syncError{err})
-		}
+		return err
 	}
-	return err
-}
-
-// syncWhole makes durable all that is on the filesystem. Where it fails the volume is in doubt, or failed.
-func (s *syncer) syncWhole() error {
+	defer release(f)
+	var is unix.Stat_t
+	if err := onDescriptor(f, func(fd int) error { return unix.Fstat(fd, &is) }); err != nil {
+		return err
+	}
+	turn := &s.turns[is.Ino%uint64(len(s.turns))]
+	turn.Lock()
+	defer turn.Unlock()
 	if err := s.failed(); err != nil {
 		return err
 	}
+	if err := f.Sync(); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+// errDoubt means that a sync of the whole filesystem tells nothing any more.
+var errDoubt = errors.New("an earlier sync of the whole filesystem failed")
+
+// syncWhole makes durable all that is on the filesystem. After one that failed there is none: also those who wait for
+// the next one may have lost what the last one did not write.
+func (s *syncer) syncWhole() error {
+	if s.doubt.Load() {
+		return errDoubt
+	}
 	s.syncs.Add(1)
 	err := s.syncfs()
-	if err == nil {
-		return nil
+	if err != nil {
+		s.doubt.Store(true)
 	}
-	failure := &syncError{&fs.PathError{Op: "syncfs", Path: s.volume.Name(), Err: err}}
-	s.doubt.Store(true) // before the look at lost: whoever stores that looks at this then
-	if s.lost.Load() {
-		s.failure.CompareAndSwap(nil, failure)
-	}
-	return failure
+	return cmp.Or(err, s.failed())
 }
 
 func (s *syncer) syncFilesystem() error {
 	if err := onDescriptor(s.volume, unix.Syncfs); err != nil {
-		return err
+		return &fs.PathError{Op: "syncfs", Path: s.volume.Name(), Err: err}
 	}
 	// ext4 without a journal has the disk empty its cache before it writes the last inodes.
 	return syncBytes(s.lock)
 }
 
+// fail has the volume failed by a sync that failed, and returns its error.
+func (s *syncer) fail(err error) error {
+	s.failure.CompareAndSwap(nil, &err)
+	return err
+}
+
 // failed returns why nothing is promised any more: something of the volume was lost, and it can't be told how much.
 func (s *syncer) failed() error {
 	if failure := s.failure.Load(); failure != nil {
-		return fmt.Errorf("an earlier sync of the volume failed, nothing can be trusted until it is opened anew: %w", failure)
+		return fmt.Errorf("an earlier sync of the volume failed, nothing can be trusted until it is opened anew: %w", *failure)
 	}
 	return nil
 }

@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/sink/file"
+	"github.com/slipway-dev/slipway/test/crash/powerfs"
 )
 
 // onDisk is a volume whose filesystem can be synced as a whole.
@@ -148,56 +151,81 @@ func TestAfterASyncThatFailedForANeighbour(t *testing.T) {
 	}
 }
 
-// TestASyncOfTheVolumeThatFailsAfterOneOfOnesOwn: whoever shares what that one lost is not told of it by theirs.
-func TestASyncOfTheVolumeThatFailsAfterOneOfOnesOwn(t *testing.T) {
+// TestWhoWaitsForTheSyncAfterOneThatFailed wrote before that one began, and may have lost what the next does not write.
+func TestWhoWaitsForTheSyncAfterOneThatFailed(t *testing.T) {
 	sink, _ := onDisk(t)
-	if err := sink.Do(failingSync); err == nil {
-		t.Fatal("it did not fail")
+	began, let := make(chan struct{}), make(chan struct{})
+	first := true
+	sink.SyncWholeBy(func() error { // one at a time
+		if !first {
+			return nil
+		}
+		first = false
+		close(began)
+		<-let
+		return unix.EIO
+	})
+	sink.Crowd()
+	var asked atomic.Int64
+	var all sync.WaitGroup
+	do := func() { _ = sink.Do(func() error { asked.Add(1); return nil }) }
+	all.Go(do)
+	<-began
+	const waiting = 3
+	for range waiting {
+		all.Go(do)
+	}
+	for !sink.AwaitsSyncs(waiting + 1) {
+		runtime.Gosched()
+	}
+	close(let)
+	all.Wait()
+	if n := asked.Load(); n != waiting+1 {
+		t.Errorf("%d of %d looked whether they have lost anything", n, waiting+1)
 	}
 	must(t, sink.Failed())
-	sink.SyncWholeBy(failingSync)
-	sink.Crowd()
-	if err := sink.Do(func() error { return nil }); err == nil || sink.Failed() == nil {
-		t.Errorf("something was made durable: %v; the volume: %v", err, sink.Failed())
+}
+
+// TestNamesThatShareADirectoryWhoseSyncFailed: the kernel tells one of them.
+func TestNamesThatShareADirectoryWhoseSyncFailed(t *testing.T) {
+	for seed := range uint64(4) {
+		disk, dir := onPower(t, seed)
+		sink := mustOpen(t, dir)
+		failing := disk.Inject(powerfs.Fault{Op: powerfs.FsyncDir, Path: ".slipway/*.replica", Times: 1, Errno: unix.EIO})
+		const sessions = 16
+		var created [sessions]error
+		var all sync.WaitGroup
+		for i := range sessions {
+			all.Go(func() { created[i] = sink.Create(background, record(session.ID(fmt.Sprintf("s%d", i)), 4)) })
+		}
+		all.Wait()
+		failing.Remove()
+		if failing.Hits() != 1 || sink.Failed() == nil {
+			t.Errorf("%d hits, and the volume is well", failing.Hits())
+		}
+		must(t, sink.Abandon())
+		disk.Cut()
+		must(t, disk.Remount())
+		found, _ := recovered(t, mustOpen(t, dir))
+		for i, err := range created {
+			if _, there := found[session.ID(fmt.Sprintf("s%d", i))]; err == nil && !there {
+				t.Errorf("session %d was created and is not there", i)
+			}
+		}
+		disk.Unmount()
 	}
 }
 
-// TestInDoubtNobodyOvertakes: a sync of one's own that began before one of the whole failed may hear of what is lost,
-// and then nobody else's does.
-func TestInDoubtNobodyOvertakes(t *testing.T) {
-	sink, _ := onDisk(t)
-	began, heard := make(chan struct{}), make(chan struct{})
-	first := make(chan error, 1)
-	go func() {
-		first <- sink.Do(func() error { close(began); <-heard; return unix.EIO })
-	}()
-	<-began
-	sink.SyncWholeBy(func() error { close(heard); return unix.EIO })
-	sink.Crowd()
-	if err := sink.Do(func() error { return nil }); err == nil {
-		t.Error("the second was told that it is durable")
-	}
-	if err := <-first; err == nil || sink.Failed() == nil {
-		t.Errorf("the first: %v; the volume: %v", err, sink.Failed())
-	}
-}
-
-// TestAfterAFailedSyncOfTheVolume breaks the sync of the whole filesystem, and one of its own: nothing is
-// promised any more by anything that was not promised before.
-func TestAfterAFailedSyncOfTheVolume(t *testing.T) {
-	sink, dir := onDisk(t)
+// TestAfterADirectoryThatCouldNotBeSynced: nothing is promised any more.
+func TestAfterADirectoryThatCouldNotBeSynced(t *testing.T) {
+	disk, dir := onPower(t, 1)
+	sink := mustOpen(t, dir)
 	must(t, sink.Create(background, record("s", 100)))
 	must(t, sink.Failed())
-	sink.SyncWholeBy(failingSync)
-	sink.Crowd()
-	must(t, sink.Do(func() error { return nil }))
-	must(t, sink.Failed())
-	if err := sink.Do(failingSync); err == nil || sink.Failed() == nil {
-		t.Fatalf("the volume is well after %v", err)
-	}
 	staged, err := sink.Open(background, "s")
 	must(t, err)
 	defer staged.Close()
+	failing := disk.Inject(powerfs.Fault{Op: powerfs.FsyncDir, Path: ".slipway/*.replica", Times: 1, Errno: unix.EIO})
 	for what, err := range map[string]error{
 		"create":  sink.Create(background, record("another", 100)),
 		"commit":  staged.Commit(background, 0, 0, session.Slot{Length: 50}),
@@ -208,6 +236,7 @@ func TestAfterAFailedSyncOfTheVolume(t *testing.T) {
 			t.Errorf("%s: no error", what)
 		}
 	}
+	failing.Remove()
 	if _, held, err := sink.Slot(background, "s", 0); held || err != nil {
 		t.Errorf("the chunk is held: %t, %v", held, err)
 	}
@@ -217,7 +246,7 @@ func TestAfterAFailedSyncOfTheVolume(t *testing.T) {
 	must(t, sink.Close())
 	sink = mustOpen(t, dir)
 	must(t, sink.Failed())
-	must(t, sink.Create(background, record("s", 100)))
+	must(t, sink.Create(background, record("another", 100)))
 }
 
 func TestWhichFilesystemsAreSyncedAsAWhole(t *testing.T) {

@@ -45,7 +45,7 @@ func (s *Sink) Publish(ctx context.Context, id session.ID, name string, replace 
 	doing := fmt.Sprintf("publish session %s as %s", id, name)
 	// Once a sync of names failed, this session's or another's, there is no going on: they may
 	// share a parent that is not durable.
-	if err := s.namesFailed(); err != nil {
+	if err := s.durable.failed(); err != nil {
 		return failure(doing, err)
 	}
 	h, err := s.open(id)
@@ -59,7 +59,7 @@ func (s *Sink) Publish(ctx context.Context, id session.ID, name string, replace 
 	if err := s.tellApart(ctx, h); err != nil {
 		return failure(doing, err)
 	}
-	return failure(doing, s.remember(s.publish(ctx, h, name, replace, attributes)))
+	return failure(doing, s.publish(ctx, h, name, replace, attributes))
 }
 
 // errNotAsStaged means that somebody else put something else in the place of
@@ -85,14 +85,6 @@ func (s *Sink) tellApart(ctx context.Context, h *handle) error {
 		return err
 	}
 	return s.passTick(ctx, h)
-}
-
-// remember keeps the first failure of a sync of public names, and of what is under them.
-func (s *Sink) remember(err error) error {
-	if failed, ok := errors.AsType[*syncError](err); ok {
-		s.names.CompareAndSwap(nil, failed)
-	}
-	return err
 }
 
 func (s *Sink) publish(ctx context.Context, h *handle, name string, replace bool, attributes map[string]string) error {
@@ -146,9 +138,9 @@ func (s *Sink) place(ctx context.Context, h *handle, name string, replace bool, 
 // knows what holds, and the volume says that it needs one.
 func (s *Sink) syncPublished(id session.ID, data *os.File, into *os.Root) error {
 	if err := syncFile(data); err != nil {
-		return s.fail(id, &syncError{err})
+		return s.durable.fail(s.fail(id, err))
 	}
-	return syncDirectory(into)
+	return s.durable.ownNames(into)
 }
 
 // ofLink is ofName of the error of a step that gives f the name; but a name that f has is usable.
@@ -181,7 +173,7 @@ func (s *Sink) makeParent(dir *os.Root, element string) error {
 	if err := dir.Mkdir(element, directoryMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return ofName(err)
 	}
-	return s.durable.do(func() error { return syncDirectory(dir) })
+	return s.durable.names(dir)
 }
 
 // replaceBy moves a second link to the data over the name.

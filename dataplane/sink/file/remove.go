@@ -25,15 +25,23 @@ func (s *Sink) free(id session.ID) error {
 		return err
 	}
 	defer done()
+	// The data last: a session whose data is gone looks freed, and nobody would look for the rest.
+	err = errors.Join(removeFile(dir, objectName), freeLedger(dir, id), removeFile(dir, dataName))
+	s.handles.drop(id)
+	return err
+}
+
+// freeLedger gives back the room of a session's ledger. That there is none must not keep the data.
+func freeLedger(dir *os.Root, id session.ID) error {
 	l, err := openLedger(dir, id, os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer release(l.file)
-	// The data last: a session whose data is gone looks freed, and nobody would look for the rest.
-	err = errors.Join(removeFile(dir, objectName), l.free(), removeFile(dir, dataName))
-	s.handles.drop(id)
-	return err
+	return l.free()
 }
 
 // Remove takes the session its name in one step, which is durable, and then
@@ -73,7 +81,7 @@ func (s *Sink) remove(id session.ID) error {
 
 // syncStaging makes the names of sessions durable.
 func (s *Sink) syncStaging() error {
-	return s.durable.do(func() error { return syncDirectory(s.staging) })
+	return s.durable.names(s.staging)
 }
 
 // removeFile removes what is under an element of dir, if anything is.

@@ -47,7 +47,7 @@ func (s *Sink) syncFound() error {
 	if s.durable.volume == nil {
 		return s.syncStaging()
 	}
-	return s.durable.syncWhole()
+	return s.durable.syncfs()
 }
 
 // renewSession writes a session's ledger and record again, and syncs all of it where the volume is not

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -56,10 +55,8 @@ var (
 // When the kernel once could not bring a session's bytes or ledger to stable
 // storage, Commit and Publish fail for that session until it is removed or the
 // volume is opened anew: the kernel may have dropped the bytes and calls the
-// next sync a success. When it once could not bring a directory of public names
-// to stable storage, every Publish and Withdraw fails until the volume is opened anew; and
-// where that happened to a sync of the whole filesystem, everything fails that
-// makes anything durable: see Failed.
+// next sync a success. When it once could not bring a directory to stable storage
+// that sessions share, everything fails that makes anything durable: see Failed.
 type Sink struct {
 	replica  string
 	root     *os.Root // the volume
@@ -73,9 +70,8 @@ type Sink struct {
 	// unmarked is whether data gets no mark, as on a filesystem that keeps none.
 	unmarked bool
 	guards   guards
-	broken   sync.Map                  // session.ID -> the error of the sync that failed
-	unsure   sync.Map                  // session.ID of those whose record's sync failed
-	names    atomic.Pointer[syncError] // of public names: the first that failed
+	broken   sync.Map // session.ID -> the error of the sync that failed
+	unsure   sync.Map // session.ID of those whose record's sync failed
 }
 
 // Options say which part of a volume a Sink has.
@@ -171,10 +167,7 @@ func (s *Sink) Close() error {
 // opened anew, by a process that starts: nil as long as the volume is well. It
 // may be called at any time, and waits for nothing.
 func (s *Sink) Failed() error {
-	if err := s.durable.failed(); err != nil {
-		return err
-	}
-	return s.namesFailed()
+	return s.durable.failed()
 }
 
 // Space tells how much room the filesystem of the volume has. Free is what an
@@ -207,14 +200,6 @@ func bytesOf(blocks, unit uint64) int64 {
 		return math.MaxInt64
 	}
 	return int64(blocks * unit)
-}
-
-// namesFailed returns the error of a sync of public names that failed before.
-func (s *Sink) namesFailed() error {
-	if failed := s.names.Load(); failed != nil {
-		return fmt.Errorf("an earlier sync of names failed, no name can be trusted until the volume is opened anew: %w", failed)
-	}
-	return nil
 }
 
 // directory returns the directory of a session, also of one whose data was

@@ -48,11 +48,11 @@ func (s *Sink) Withdraw(ctx context.Context, name, identity string) (bool, error
 	if err := session.CheckName(name); err != nil {
 		return false, err
 	}
-	if err := s.namesFailed(); err != nil {
+	if err := s.durable.failed(); err != nil {
 		return false, err
 	}
 	removed, err := s.withdraw(ctx, name, identity)
-	return removed, failure("withdraw object "+name, s.remember(err))
+	return removed, failure("withdraw object "+name, err)
 }
 
 func (s *Sink) withdraw(ctx context.Context, name, identity string) (bool, error) {
@@ -69,14 +69,14 @@ func (s *Sink) withdraw(ctx context.Context, name, identity string) (bool, error
 		return false, err
 	}
 	// Also where nothing was removed: an earlier call may have been cut short before it came to this.
-	return removed, s.durable.do(func() error { return syncDirectory(in) })
+	return removed, s.durable.names(in)
 }
 
 // syncAbove makes durable that there is no directory for a name: an object in
 // it may have been removed by a call that was cut short.
 func (s *Sink) syncAbove(name string) error {
 	in, _, err := s.parent(name, func(dir *os.Root, _ string) error {
-		return s.durable.do(func() error { return syncDirectory(dir) })
+		return s.durable.names(dir)
 	})
 	if isNoParent(err) {
 		return nil

@@ -22,7 +22,7 @@ func TestASyncThatFailsInACrowdIsToldToAllWhoLost(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	for range b.rounds() {
-		for _, op := range []powerfs.Op{powerfs.Syncfs, powerfs.Fdatasync, powerfs.Fsync} {
+		for _, op := range []powerfs.Op{powerfs.Syncfs, powerfs.Fdatasync, powerfs.Fsync, powerfs.FsyncDir} {
 			delay := time.Duration(b.random.IntN(2)) * 20 * time.Millisecond
 			fault := powerfs.Fault{Op: op, After: b.random.IntN(4), Times: 1, Errno: unix.EIO, Delay: delay}
 			var sessions []*rig.Session
