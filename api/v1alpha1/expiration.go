@@ -20,14 +20,23 @@ func (a UploadSessionAdmission) MaxSuspended() time.Duration {
 	return inSeconds(cmp.Or(a.MaxSuspendedSeconds, DefaultMaxSuspendedSeconds))
 }
 
-// Suspended returns for how long the deadline of a session stands still as its status has it: while it is
-// suspended, or was when the operator last looked, as long as it may at most.
+// Suspended returns for how long the deadline of a session stands still, for whoever reads it before or after
+// the operator: as long as it may at most while it is suspended or the operator has yet to act on its spec.
 func (s *UploadSession) Suspended() time.Duration {
 	seen := s.Status.ObservedGeneration
-	if s.Spec.DesiredState == DesiredStateSuspended || !s.Status.SuspendedTime.IsZero() || seen != nil && *seen != s.Generation {
+	if s.Spec.DesiredState == DesiredStateSuspended || seen != nil && *seen != s.Generation {
 		return s.Status.Admission.MaxSuspended()
 	}
-	return s.Status.SuspendedFor()
+	return s.Status.Suspended()
+}
+
+// Suspended returns for how long the deadline of a session stands still as its status has it: as long as it may at
+// most while it is suspended, and otherwise as long as it was.
+func (s UploadSessionStatus) Suspended() time.Duration {
+	if !s.SuspendedTime.IsZero() {
+		return s.Admission.MaxSuspended()
+	}
+	return s.SuspendedFor()
 }
 
 // SuspendedFor returns for how long a session was suspended until it was last resumed.
@@ -38,8 +47,8 @@ func (s UploadSessionStatus) SuspendedFor() time.Duration {
 	return inSeconds(*s.SuspendedSeconds)
 }
 
-// Suspend brings what the status says of suspensions up to date: a session that is suspended is so since
-// now unless it was before, and one that no more is was so until now.
+// Suspend brings what the status says of suspensions up to date: a suspension begins now where the status has
+// none, and the one that it has ends now where the session is not suspended any more.
 func (s *UploadSessionStatus) Suspend(suspended bool, now metav1.Time) {
 	switch {
 	case suspended && s.SuspendedTime.IsZero():

@@ -11,8 +11,8 @@ import (
 )
 
 // Session leaves out of an UploadSession what nobody here reads and a user may make large, and keeps strings once
-// that many sessions have in common. Of the key it leaves what is displayed: spec.key is not the key where that is long. It is a transform of the cache: what is no session, such as a tombstone,
-// stays as it is, and it never fails.
+// that many sessions have in common. Of the key it leaves what is displayed: spec.key is not the key where that is
+// long. It is a transform of the cache: what is no session, such as a tombstone, stays as it is, and it never fails.
 func Session(obj any) (any, error) {
 	whole, ok := obj.(*v1alpha1.UploadSession)
 	if !ok {

@@ -67,8 +67,8 @@ func Until(lease *coordinationv1.Lease) time.Time {
 	return lease.Spec.RenewTime.Add(min(duration, maxDuration) + skew)
 }
 
-// IsAhead reports whether the Lease says that it will be renewed at a time that is yet to come, by any clock. It then
-// says nothing of now: whoever writes such a one would be alive for as long as they like.
+// IsAhead reports whether the Lease says that it was renewed at a time that is yet to come, by any clock. Such a Lease
+// is not believed: whoever wrote it would be alive for as long as they like.
 func IsAhead(lease *coordinationv1.Lease, now time.Time) bool {
 	return LastSeen(lease).After(now.Add(skew))
 }

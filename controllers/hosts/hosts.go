@@ -1,6 +1,3 @@
-// Package hosts knows the hosts of a store's dataplane: what its certificate is for, and where a client may be sent.
-//
-// The room is pure.
 package hosts
 
 import (

@@ -155,7 +155,7 @@ func desiredStatus(o observation, now time.Time) v1alpha1.UploadSessionStatus {
 		if desired.CompletionTime.IsZero() {
 			desired.Suspend(o.session.Spec.DesiredState == v1alpha1.DesiredStateSuspended, stamp)
 		}
-		desired.ExpirationTime = metav1.NewTime(desired.Admission.Expiration(o.session.Spec, suspendedBy(desired)))
+		desired.ExpirationTime = metav1.NewTime(desired.Admission.Expiration(o.session.Spec, desired.Suspended()))
 	}
 	f.admission, f.expiration = desired.Admission, desired.ExpirationTime.Time
 
@@ -242,15 +242,6 @@ func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Ti
 		}
 	}
 	return next
-}
-
-// suspendedBy is for how long a session's deadline stands still. One that is suspended may stay so as long
-// as its store let it.
-func suspendedBy(status v1alpha1.UploadSessionStatus) time.Duration {
-	if !status.SuspendedTime.IsZero() {
-		return status.Admission.MaxSuspended()
-	}
-	return status.SuspendedFor()
 }
 
 // queueDeadline is how long after its start a session ends that is not admitted.
