@@ -92,7 +92,7 @@ func notByARequestAlone() []Code {
 	return []Code{
 		CodeRequestTimeout, CodeSuperseded, CodeTooManyChunks, CodeBusy, CodeTooSlow, CodeCompleting,
 		CodeVolumeFull, CodeInternal, CodeComparing, CodeObjectChanges,
-		CodeUnauthenticated, CodeInvalidTicketRequest, CodeTicketEnded, CodeTLSRequired,
+		CodeUnauthenticated, CodeInvalidTicketRequest, CodeTicketEnded, CodeTLSRequired, CodeKeptApart,
 	}
 }
 

@@ -42,6 +42,7 @@ const (
 	CodeNotFound              Code = "not-found"
 	CodeUnknownSession        Code = "unknown-session"
 	CodeNotPublished          Code = "not-published"
+	CodeKeptApart             Code = "kept-apart"
 	CodeInvalidKey            Code = "invalid-key"
 	CodeInvalidQuery          Code = "invalid-query"
 	CodeUnknownObject         Code = "unknown-object"
@@ -170,7 +171,7 @@ func kinds() []kind {
 		},
 		{ // one answer, whatever is wrong
 			code: CodeUnauthenticated, status: http.StatusUnauthorized, title: "Credentials are missing or not valid", when: []error{auth.ErrUnauthenticated},
-			next: "Send Authorization: Bearer with a ServiceAccount token that is not expired and has the dataplane's audience, or with a ticket for this session.",
+			next: "Send Authorization: Bearer with a ServiceAccount token that is not expired and is for this store (audience uploads.slipway.dev/NAMESPACE/STORE), or with a ticket for this session.",
 		},
 		{
 			code: CodeForbidden, status: http.StatusForbidden, title: "The caller may not do this", when: []error{auth.ErrForbidden}, says: true,
@@ -261,6 +262,10 @@ func kinds() []kind {
 		{
 			code: CodeNotPublished, status: http.StatusNotFound, title: "No object was published", when: []error{upload.ErrNotPublished},
 			next: "GET the session to see how far it is, or how it ended.",
+		},
+		{
+			code: CodeKeptApart, status: http.StatusForbidden, title: "The object was adopted, and may be somebody else's", when: []error{upload.ErrKeptApart},
+			next: "Read it by its key, which needs the right to get uploadstores/objects.",
 		},
 		{
 			code: CodeMethodNotAllowed, status: http.StatusMethodNotAllowed, title: "Method is not allowed here",

@@ -2,6 +2,8 @@ package chunkapi
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -347,6 +349,18 @@ func problemCases() []problemCase {
 		{
 			name: "not published", code: CodeNotPublished, status: 404,
 			make: func(w *world) answer { abc(w); return w.do(http.MethodGet, base("abc")+"/content", nil) },
+		},
+		{
+			name: "adopted without a byte, in a store that keeps its users apart", code: CodeKeptApart, status: 403,
+			make: func(w *world) answer {
+				publish(w, "one", []byte("0123"))
+				sum := sha256.Sum256([]byte("0123"))
+				w.accepted("again", 4, 4, func(g *upload.Grant) {
+					g.Users, g.Adopt, g.Key = []string{""}, true, "models/one" // whoever is asked by no gate has no name
+					g.Digest = upload.Digest("sha256:" + hex.EncodeToString(sum[:]))
+				})
+				return w.do(http.MethodGet, base("again")+"/content", nil)
+			},
 		},
 		{
 			name: "method not allowed on the session", code: CodeMethodNotAllowed, status: 405,

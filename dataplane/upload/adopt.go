@@ -117,18 +117,6 @@ func (s *Service) comparing(id session.ID) error {
 	return nil
 }
 
-// mayExpire chooses the uploads that a timeout may end now. The idle timeout of one whose
-// object is being compared stands still; its deadline does not.
-func (s *Service) mayExpire() session.Filter {
-	now := s.clock.Now()
-	return func(spec session.Spec) bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		comparing := s.adoptions[s.names[Name{Namespace: spec.Owner, Name: spec.Key}]] != nil
-		return !comparing || !spec.Deadline.IsZero() && !now.Before(spec.Deadline)
-	}
-}
-
 // adoptAttempts bounds how often an upload that is complete is published, or what
 // is under its key compared, because that goes and comes.
 const adoptAttempts = 5
@@ -179,7 +167,7 @@ func (s *Service) compareExisting(ctx context.Context, g Grant, read bool) (Resu
 		}
 	}
 	if digest != g.Digest {
-		return isOther(g, fmt.Sprintf("has digest %s, not %s", digest, g.Digest)), nil
+		return isOther(g, fmt.Sprintf("does not have digest %s", g.Digest)), nil
 	}
 	return Result{
 		Reason: Adopted, Digest: digest, Published: s.clock.Now(), ModTime: object.ModTime(), Identity: object.Identity(),

@@ -78,6 +78,24 @@ func TestTheSameContentAgainIsAdoptedWithoutAByte(t *testing.T) {
 	r.expectAdopted(g)
 }
 
+// A digest is no secret, and where a store keeps its users apart it is no key to what others have sent.
+func TestWhatIsAdoptedIsNotReadByWhoSentNothing(t *testing.T) {
+	r := newRig(t)
+	r.publishFirst(func(g *upload.Grant) { g.Users = []string{"alice"} })
+	bobs := func(g *upload.Grant) { g.Users = []string{"bob"} }
+	g := adopting("again", bobs)
+	r.accept(g)
+	r.expectEnd(g.ID, upload.Adopted)
+	_, _, err := r.Open(r.ctx, g.Name)
+	expect(t, "open what another has sent", err, upload.ErrKeptApart)
+	_, err = r.put(g, 1, adopted)
+	expect(t, "guess a chunk of it", err, upload.ErrKeptApart)
+	r.crash()
+	r.accept(g)
+	_, _, err = r.Open(r.ctx, g.Name)
+	expect(t, "open it after a restart", err, upload.ErrKeptApart)
+}
+
 // An object is that of the upload which published it, and goes with no other.
 func TestWhatIsAdoptedStaysItsPublishers(t *testing.T) {
 	r := newRig(t)
@@ -113,13 +131,13 @@ func TestAnotherObjectIsNotAdopted(t *testing.T) {
 		says  string
 	}{
 		{"of another size", func(r *rig) { r.place("dir/object", "short") }, "has 5 bytes, not 25"},
-		{"with other bytes", func(r *rig) { r.place("dir/object", string(content(8, 25))) }, "has digest " + string(digestOf(content(8, 25)))},
+		{"with other bytes", func(r *rig) { r.place("dir/object", string(content(8, 25))) }, "does not have digest " + string(digestOf(adopted))},
 		{"whose recorded digest is another", func(r *rig) {
 			other := grant("other", named("other"), func(g *upload.Grant) { g.Key = "dir/object" })
 			r.accept(other)
 			r.send(other, content(8, 25))
 			r.expectPublished(other, content(8, 25))
-		}, "has digest " + string(digestOf(content(8, 25)))},
+		}, "does not have digest " + string(digestOf(adopted))},
 		{"that was written to since it was published", func(r *rig) {
 			first := r.publishFirst()
 			if err := os.Chmod(r.path(first.Key), 0o644); err != nil {
@@ -130,7 +148,7 @@ func TestAnotherObjectIsNotAdopted(t *testing.T) {
 			if err := os.Chtimes(r.path(first.Key), later, later); err != nil {
 				r.tb.Fatal(err)
 			}
-		}, "has digest " + string(digestOf(content(8, 25)))},
+		}, "does not have digest " + string(digestOf(adopted))},
 		{"that is a link", func(r *rig) {
 			r.place("dir/target", string(adopted))
 			if err := os.Symlink("target", r.path("dir/object")); err != nil {

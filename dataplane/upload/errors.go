@@ -27,6 +27,9 @@ var (
 	ErrNameTaken = errors.New("name belongs to another upload session")
 	// ErrNotPublished means that the upload has no object to read (yet).
 	ErrNotPublished = errors.New("no object was published")
+	// ErrKeptApart means that the upload adopted an object of which it sent nothing, in a store that keeps its
+	// users apart: it may be somebody else's.
+	ErrKeptApart = errors.New("the object was adopted, and may be somebody else's")
 	// ErrReplaced means that what is under the key now is not what this upload published.
 	ErrReplaced = errors.New("the object was replaced or removed since")
 )

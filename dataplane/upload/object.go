@@ -10,8 +10,12 @@ import (
 )
 
 // openPublished opens the object of an upload that was published, and no other:
-// ErrReplaced where it is not under its key any more.
+// ErrReplaced where it is not under its key any more, ErrKeptApart where it may be somebody else's.
 func (s *Service) openPublished(ctx context.Context, st Status) (session.Object, error) {
+	// A digest is no secret: whoever knows it has not shown that they have the bytes.
+	if st.Grant.Users != nil && st.Result.Reason == Adopted && !st.Meta.Complete() {
+		return nil, ErrKeptApart
+	}
 	object, err := s.publisher.OpenObject(ctx, st.Grant.Key)
 	if errors.Is(err, session.ErrNotFound) {
 		return nil, ErrReplaced

@@ -16,7 +16,7 @@ import (
 // whole does not lag too far behind, for as long as ctx lasts, so that little is left to do for
 // completion. Once the upload is published its chunks are compared with its object, and the same
 // bytes are held still. Besides that method's errors: ErrComparing, what Directory.Lookup returns, and ErrReplaced
-// where there is nothing to compare with any more.
+// or ErrKeptApart where there is nothing to compare with.
 //
 // An upload of no bytes has no chunk, and takes an empty one at 0 all the same, which is always
 // held: whoever sends objects in one request each need not tell which of them are empty.
@@ -28,12 +28,14 @@ func (s *Service) PutChunk(ctx context.Context, name Name, in session.Incoming) 
 	if err := s.comparing(id); err != nil {
 		return false, err
 	}
-	st, err := s.statusByID(id)
-	if err != nil {
-		return false, err
-	}
-	if st.Grant.Size == 0 && in.Index == 0 && in.Length == 0 {
-		return false, s.takeEmpty(ctx, st, in)
+	if in.Index == 0 && in.Length == 0 {
+		st, err := s.statusByID(id)
+		if err != nil {
+			return false, err
+		}
+		if st.Grant.Size == 0 {
+			return false, s.takeEmpty(ctx, st, in)
+		}
 	}
 	f, added, err := s.put(ctx, id, in)
 	if ended, ok := errors.AsType[*session.EndedError](err); ok && ended.Meta.State == session.Finished {
@@ -180,7 +182,7 @@ func (s *Service) Abort(ctx context.Context, name Name) error {
 
 // Open opens the object that an upload published; the caller closes it.
 // ErrNotPublished where it published none, ErrReplaced where something else
-// is under the key by now.
+// is under the key by now, ErrKeptApart.
 func (s *Service) Open(ctx context.Context, name Name) (session.Object, Status, error) {
 	id, err := s.resolve(ctx, name)
 	if err != nil {
