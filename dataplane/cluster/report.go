@@ -142,13 +142,13 @@ func stateOf(outcome v1alpha1.UploadOutcome) session.State {
 	return session.Aborted
 }
 
-// percent is rounded down. An empty object is all there once it is published.
+// percent is rounded down. Once there is an object it is all there, also one that is empty or was adopted.
 func percent(m session.Meta) int32 {
-	if m.Spec.Size > 0 {
-		return int32(m.HeldBytes * 100 / m.Spec.Size) // at most 2^47 * 100
-	}
-	if m.State == session.Finished {
+	switch {
+	case m.State == session.Finished:
 		return 100
+	case m.Spec.Size > 0:
+		return int32(m.HeldBytes * 100 / m.Spec.Size) // at most 2^47 * 100
 	}
 	return 0
 }
