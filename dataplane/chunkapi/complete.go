@@ -38,7 +38,7 @@ func (a *api) complete(w http.ResponseWriter, r *http.Request, name upload.Name)
 	defer cancel()
 	st, err = a.uploads.Complete(ctx, name, want)
 	if err == nil {
-		return a.writeStatus(w, http.StatusOK, st)
+		return a.writeStatus(w, http.StatusOK, st.Meta.ID)
 	}
 	if ctx.Err() == nil || r.Context().Err() != nil {
 		return err
@@ -47,7 +47,7 @@ func (a *api) complete(w http.ResponseWriter, r *http.Request, name upload.Name)
 		return err
 	}
 	w.Header().Set("Retry-After", completePoll)
-	return a.writeStatus(w, http.StatusAccepted, st)
+	return a.writeStatus(w, http.StatusAccepted, st.Meta.ID)
 }
 
 // skipBody reads a body that has no meaning to its end, after which net/http

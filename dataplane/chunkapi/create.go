@@ -78,7 +78,7 @@ func (a *api) writeCreated(w http.ResponseWriter, r *http.Request, c upload.Crea
 	if c.Waits == nil {
 		// Whatever is in the way here is told to the client's next request; the session is there.
 		if st, err := a.uploads.Status(r.Context(), c.Name); err == nil && st.Meta.ID == c.ID {
-			if live, err := a.liveStatus(st); err == nil {
+			if live, err := a.liveStatus(st.Meta.ID); err == nil {
 				s = live
 			}
 		}

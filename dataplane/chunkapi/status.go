@@ -77,11 +77,11 @@ func (a *api) getStatus(w http.ResponseWriter, r *http.Request, name upload.Name
 	if err != nil {
 		return err
 	}
-	return a.writeStatus(w, http.StatusOK, st)
+	return a.writeStatus(w, http.StatusOK, st.Meta.ID)
 }
 
-func (a *api) writeStatus(w http.ResponseWriter, code int, st upload.Status) error {
-	s, err := a.liveStatus(st)
+func (a *api) writeStatus(w http.ResponseWriter, code int, id session.ID) error {
+	s, err := a.liveStatus(id)
 	if err != nil {
 		return err
 	}
@@ -90,13 +90,14 @@ func (a *api) writeStatus(w http.ResponseWriter, code int, st upload.Status) err
 }
 
 // liveStatus is the status of an upload that this replica holds.
-func (a *api) liveStatus(st upload.Status) (Status, error) {
-	missing, missingChunks, err := a.uploads.Missing(st.Meta.ID, session.MaxReportedRanges)
+func (a *api) liveStatus(id session.ID) (Status, error) {
+	st, missing, err := a.uploads.Missing(id, session.MaxReportedRanges)
 	if err != nil {
 		return Status{}, err
 	}
+	missingChunks := st.Meta.Spec.Chunks() - st.Meta.HeldChunks
 	if st.Result != nil && st.Result.HasObject() {
-		missing, missingChunks = nil, 0 // of what was adopted nothing was received, and nothing is to be sent
+		missingChunks = 0 // of what was adopted nothing was received, and nothing is to be sent
 	}
 	return Status{
 		Namespace: st.Grant.Name.Namespace, Name: st.Grant.Name.Name, UID: st.Meta.ID,

@@ -20,8 +20,8 @@ func (s *Service) VerifyComplete(id ID) error {
 }
 
 func (l *live) verifyComplete() error {
-	ranges, missing := l.missing(MaxReportedRanges)
-	if missing > 0 {
+	m, ranges := l.missing(MaxReportedRanges)
+	if missing := m.Spec.Chunks() - m.HeldChunks; missing > 0 {
 		return &IncompleteError{Missing: ranges, Chunks: missing}
 	}
 	return nil

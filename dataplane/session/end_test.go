@@ -135,14 +135,35 @@ func TestEndedSessionsTellWhatTheyHeld(t *testing.T) {
 		if m.HeldChunks != 2 || m.HeldBytes != 15 || !m.LastActivity.Equal(active) || !m.Settled {
 			t.Errorf("it held %d chunks of %d bytes, the last at %s, settled %v", m.HeldChunks, m.HeldBytes, m.LastActivity, m.Settled)
 		}
-		ranges, missing, err := r.Missing("a", 10)
-		if err != nil || len(ranges) > 0 || missing != 3 {
-			t.Errorf("it misses %v, %d in all, %v", ranges, missing, err)
+		m, ranges, err := r.Missing("a", 10)
+		if err != nil || len(ranges) > 0 || m.HeldChunks != 2 {
+			t.Errorf("it misses %v, %d are held, %v", ranges, m.HeldChunks, err)
 		}
 		if m := r.get("empty"); m.HeldChunks != 0 || !m.LastActivity.IsZero() || !m.Settled {
 			t.Errorf("the one without a chunk: %+v", m)
 		}
 		r.crash()
+	}
+}
+
+// TestWhatAnOpenSessionLacksIsToBeSent asks while sessions end: what is known and what is missing belong together.
+func TestWhatAnOpenSessionLacksIsToBeSent(t *testing.T) {
+	r := newRig(t)
+	for i := range 2000 {
+		id := session.ID(fmt.Sprintf("s%d", i))
+		r.begin(id, session.Spec{Size: 30, ChunkSize: 10})
+		var ends sync.WaitGroup
+		ends.Go(func() { _ = r.Abort(r.ctx, id, session.Aborted, nil) })
+		for ended := false; !ended; {
+			m, ranges, err := r.Missing(id, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ended = m.State.Ended(); ended != (len(ranges) == 0) {
+				t.Fatalf("it is %s and asks for %v", m.State, ranges)
+			}
+		}
+		ends.Wait()
 	}
 }
 

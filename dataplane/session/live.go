@@ -107,13 +107,17 @@ func (l *live) held() progress {
 	return progress{l.ledger.Held(), l.bytes.Load()}
 }
 
-// missing returns the first ranges of chunks that are to be sent, at most limit of them, and how many chunks
-// the session lacks in all. To one that has ended nothing is to be sent.
-func (l *live) missing(limit int) ([]Range, int) {
-	if l.head.Load().state.Ended() {
-		return nil, l.ledger.Chunks() - l.held().chunks
+// missing returns the first ranges of chunks that are to be sent, at most limit of them, and what is known
+// at that moment. To a session that has ended nothing is to be sent.
+func (l *live) missing(limit int) (Meta, []Range) {
+	h := l.head.Load()
+	m := l.metaOf(h)
+	if h.state.Ended() {
+		return m, nil
 	}
-	return l.ledger.Missing(limit)
+	ranges, missing := l.ledger.Missing(limit)
+	m.HeldChunks = l.ledger.Chunks() - missing // others may have come since
+	return m, ranges
 }
 
 func (l *live) meta() Meta { return l.metaOf(l.head.Load()) }

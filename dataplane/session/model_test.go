@@ -211,9 +211,9 @@ func (m *machine) check(t *rapid.T) {
 		if why := m.differs(id, s); why != "" {
 			t.Fatal(why)
 		}
-		_, missing, err := m.Missing(id, 10)
-		if err != nil || missing != s.spec.Chunks()-len(s.held) {
-			t.Fatalf("%s misses %d, %v", id, missing, err)
+		meta, _, err := m.Missing(id, 10)
+		if err != nil || meta.HeldChunks != len(s.held) {
+			t.Fatalf("%s holds %d, %v", id, meta.HeldChunks, err)
 		}
 		opened, err := m.OpenStaged(m.ctx, id)
 		if s.state.Ended() {

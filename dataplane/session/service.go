@@ -270,16 +270,15 @@ func (s *Service) Holds(id ID) (func(index int) bool, error) {
 	return l.ledger.Has, nil
 }
 
-// Missing returns the first ranges of chunks that a session lacks, at most
-// limit of them, and how many chunks it lacks in all. Of one that has ended there
-// are no ranges: nothing is to be sent. ErrNotFound.
-func (s *Service) Missing(id ID, limit int) ([]Range, int, error) {
+// Missing is Get with the first ranges of chunks that the session lacks as the Meta has it, at most limit of
+// them. Of one that has ended there are none: nothing is to be sent. ErrNotFound.
+func (s *Service) Missing(id ID, limit int) (Meta, []Range, error) {
 	l, err := s.find(id)
 	if err != nil {
-		return nil, 0, err
+		return Meta{}, nil, err
 	}
-	ranges, missing := l.missing(limit)
-	return ranges, missing, nil
+	m, ranges := l.missing(limit)
+	return m, ranges, nil
 }
 
 // SetTimeouts replaces the timeouts of a session, durably. Setting what is set

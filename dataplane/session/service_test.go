@@ -261,9 +261,9 @@ func TestWhatIsHeldIsTold(t *testing.T) {
 		for range chunks {
 			break
 		}
-		ranges, missing, err := r.Missing("a", 1)
-		if err != nil || missing != 6 || !slices.Equal(ranges, []session.Range{{First: 2, Last: 4}}) {
-			t.Errorf("missing are %v, %d in all, %v", ranges, missing, err)
+		m, ranges, err := r.Missing("a", 1)
+		if missing := m.Spec.Chunks() - m.HeldChunks; err != nil || missing != 6 || !slices.Equal(ranges, []session.Range{{First: 2, Last: 4}}) {
+			t.Errorf("missing are %v, %d are held, %v", ranges, m.HeldChunks, err)
 		}
 		err = r.VerifyComplete("a")
 		expect(t, "complete", err, session.ErrIncomplete)

@@ -100,8 +100,8 @@ func TestCompleteSaysWhatIsMissing(t *testing.T) {
 	if !errors.As(err, &incomplete) || incomplete.Chunks != 2 || len(incomplete.Missing) != 2 {
 		t.Errorf("got %v", err)
 	}
-	if ranges, n, err := r.Missing("id", 1); err != nil || n != 2 || len(ranges) != 1 {
-		t.Errorf("missing are %v, %d, %v", ranges, n, err)
+	if st, ranges, err := r.Missing("id", 1); err != nil || st.Meta.HeldChunks != 1 || len(ranges) != 1 {
+		t.Errorf("missing are %v, %d are held, %v", ranges, st.Meta.HeldChunks, err)
 	}
 }
 

@@ -122,10 +122,15 @@ func (s *Service) Status(ctx context.Context, name Name) (Status, error) {
 		return Status{}, err
 	}
 	st, err := s.statusByID(id)
-	if err == nil && st.Result != nil && !st.Meta.Recorded {
+	return st.durable(), err
+}
+
+// durable is the status without an end that is not durable yet: until it is, the upload is Sealed.
+func (st Status) durable() Status {
+	if st.Result != nil && !st.Meta.Recorded {
 		st.Meta.State, st.Meta.Ended, st.Meta.Outcome, st.Result = session.Sealed, time.Time{}, nil, nil
 	}
-	return st, err
+	return st
 }
 
 // Known returns the status of an upload that is known here by its ID, and
@@ -153,10 +158,15 @@ func (s *Service) All() []session.ID {
 	return ids
 }
 
-// Missing returns the first ranges of chunks that an upload lacks, at most
-// limit of them, and how many it lacks in all.
-func (s *Service) Missing(id session.ID, limit int) ([]session.Range, int, error) {
-	return s.core.Missing(id, limit)
+// Missing is Status of an upload that is known here by its ID, with the first ranges of chunks that are to be sent
+// as the status has it, at most limit of them: none where it has ended, or is about to. session.ErrNotFound.
+func (s *Service) Missing(id session.ID, limit int) (Status, []session.Range, error) {
+	m, ranges, err := s.core.Missing(id, limit)
+	if err != nil {
+		return Status{}, nil, err
+	}
+	st, err := s.statusOf(m)
+	return st.durable(), ranges, err
 }
 
 // Abort ends an upload at a client's wish; aborting what was aborted, by

@@ -66,11 +66,13 @@ func (s *Session) CheckStatus(p Promises, st chunkapi.Status, teller Teller) {
 	} else if p.end != "" {
 		s.oracle.Violate(s, "it had ended as %s, and is %s again", p.end, st.State)
 	}
-	// An upload that ended without an object owes nobody its chunks, and tells only how many it lacks.
-	if st.Result != nil && st.Result.Reason != upload.Published {
-		if st.ReceivedChunks+st.MissingChunks != st.TotalChunks || len(st.Missing) > 0 {
-			s.oracle.Violate(s, "it ended with %d chunks held and %d missing of %d, and still asks for %v",
-				st.ReceivedChunks, st.MissingChunks, st.TotalChunks, st.Missing)
+	if st.ReceivedChunks+st.MissingChunks != st.TotalChunks {
+		s.oracle.Violate(s, "%d chunks are held and %d missing of %d", st.ReceivedChunks, st.MissingChunks, st.TotalChunks)
+	}
+	// An upload that ends without an object owes nobody its chunks, and tells only how many it lacks.
+	if st.Result != nil && st.Result.Reason != upload.Published || st.State == chunkapi.StateCompleting && st.MissingChunks > 0 {
+		if len(st.Missing) > 0 {
+			s.oracle.Violate(s, "it has ended and still asks for %v", st.Missing)
 		}
 		return
 	}
