@@ -2,7 +2,8 @@
 # Runs the story with the dataplane of the version before and today's operator,
 # the other way round, and with a dataplane that is upgraded in the middle of its
 # upload, on the same volume. hack/previous.sh says what the version before is. The
-# CRDs and roles are today's, as they are upgraded first (docs/upgrade.md).
+# CRDs and roles are today's, as they are upgraded first (docs/upgrade.md), and the dataplane's identity of that version
+# is there still.
 #
 # The last line is for scripts. In a clone without history this says that
 # nothing was tested, and succeeds.
@@ -37,7 +38,7 @@ story() {
 	mkdir "$bin"
 	ln -s "$scratch/$1/manager" "$scratch/$2/dataplane" "$bin/"
 	"$scratch/demo" -bin "$bin" -successor "$scratch/$3/dataplane" -audience "$audience" \
-		-file "$scratch/today/dataplane" >"$bin.log" 2>&1 || {
+		-earlier "$scratch/source" -file "$scratch/today/dataplane" >"$bin.log" 2>&1 || {
 		cat "$bin.log"
 		echo "skew: don't work together: $words; previous is $previous" >&2
 		exit 1

@@ -17,7 +17,7 @@ func openGate(o options, api *rest.Config, log *slog.Logger) (auth.Gate, error) 
 		return auth.Open{}, nil
 	}
 	gate, err := delegated.New(delegated.Config{
-		API: api, Audience: o.audience, Log: log,
+		API: api, Namespace: o.namespace, Audience: o.audience, Log: log,
 		Group: v1alpha1.GroupVersion.Group, Version: v1alpha1.GroupVersion.Version, Resource: "uploadsessions", Stores: "uploadstores",
 	})
 	if err != nil {

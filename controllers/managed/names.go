@@ -21,8 +21,8 @@ type Options struct {
 // DefaultRole is the ClusterRole of config/rbac/dataplane_role.yaml.
 const DefaultRole = "slipway-dataplane-role"
 
-// delegatorRole is Kubernetes' own: to ask whose token it is, and what they may do.
-const delegatorRole = "system:auth-delegator"
+// tokenReviewerRole is that of config/rbac/token_reviewer_role.yaml: to ask whose a token is, which is of no namespace.
+const tokenReviewerRole = "slipway-token-reviewer"
 
 const (
 	nameLabel      = "app.kubernetes.io/name"

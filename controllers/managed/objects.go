@@ -83,7 +83,7 @@ func ClusterRoleBinding(store *v1alpha1.UploadStore) *rbacv1.ClusterRoleBinding 
 		ObjectMeta: metav1.ObjectMeta{
 			Name: ClusterRoleBindingName(types.NamespacedName{Namespace: store.Namespace, Name: store.Name}), Labels: labels(store),
 		},
-		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: delegatorRole},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: tokenReviewerRole},
 		Subjects: subjects(store),
 	}
 }

@@ -24,7 +24,7 @@ import (
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterrolebindings,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=slipway-dataplane-role;"system:auth-delegator",verbs=bind
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=slipway-dataplane-role;slipway-token-reviewer,verbs=bind
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores/finalizers,verbs=update
 // +kubebuilder:rbac:groups="",resources=pods;persistentvolumeclaims,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
@@ -44,6 +44,12 @@ func (r *Reconciler) applyRun(ctx context.Context, o *observation, p runPlan) (g
 		o.store.ResourceVersion = *desired.ResourceVersion
 	}
 	for _, desired := range p.apply {
+		observed := o.run.objects[keyOf(desired, desired.GetObjectKind().GroupVersionKind())]
+		if bindsOther(desired, observed) {
+			if err := r.remove(ctx, observed, desired.GetObjectKind().GroupVersionKind().Kind); err != nil {
+				return false, err
+			}
+		}
 		err := r.applyObject(ctx, o.store, desired)
 		switch {
 		case err == nil:
@@ -78,6 +84,17 @@ func (r *Reconciler) applyObject(ctx context.Context, store *v1alpha1.UploadStor
 	return nil
 }
 
+// remove deletes an object of a kind that was observed, and no other under its name. In the background its own
+// dependents go too.
+func (r *Reconciler) remove(ctx context.Context, observed client.Object, kind string) error {
+	uid := observed.GetUID()
+	only := []client.DeleteOption{client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground)}
+	if err := client.IgnoreNotFound(r.Direct.Delete(ctx, observed, only...)); err != nil {
+		return fmt.Errorf("delete %s %s: %w", kind, observed.GetName(), err)
+	}
+	return nil
+}
+
 // release deletes what the store consists of, the Pods first and the rights that they need last, and lets the store go.
 // The finalizer is patched away instead of applied: an apply would leave one that somebody else owns too, such as a
 // restored backup, for ever.
@@ -89,11 +106,8 @@ func (r *Reconciler) release(ctx context.Context, o *observation) error {
 		if observed == nil || !managed.Owns(o.store, observed) || observed.GetDeletionTimestamp() != nil {
 			continue
 		}
-		// Of another object under the same name nothing is known. In the background its own dependents go too.
-		uid := observed.GetUID()
-		only := []client.DeleteOption{client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationBackground)}
-		if err := client.IgnoreNotFound(r.Direct.Delete(ctx, object, only...)); err != nil {
-			return fmt.Errorf("delete %s %s: %w", kind.Kind, object.GetName(), err)
+		if err := r.remove(ctx, observed, kind.Kind); err != nil {
+			return err
 		}
 	}
 	observed := client.MergeFromWithOptions(o.store.DeepCopy(), client.MergeFromWithOptimisticLock{})

@@ -5,6 +5,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -50,6 +51,9 @@ func amiss(o observation) []client.Object {
 	for _, desired := range managed.Objects(o.store, replicasToRun(o), o.run.options) {
 		key := keyOf(desired, desired.GetObjectKind().GroupVersionKind())
 		observed := o.run.objects[key]
+		if bindsOther(desired, observed) && !isUpdated(o) {
+			continue // a Pod of an earlier version needs the role that is bound
+		}
 		if set, ok := desired.(*appsv1.StatefulSet); ok && waitsToUpdate(o) {
 			if kept := heldBack(o, set); kept != nil {
 				list = append(list, kept)
@@ -61,6 +65,19 @@ func amiss(o observation) []client.Object {
 		}
 	}
 	return list
+}
+
+// bindsOther reports whether two bindings are of different roles, which is never changed of one that there is.
+func bindsOther(desired, observed client.Object) bool {
+	switch d := desired.(type) {
+	case *rbacv1.ClusterRoleBinding:
+		there, ok := observed.(*rbacv1.ClusterRoleBinding)
+		return ok && there.RoleRef != d.RoleRef
+	case *rbacv1.RoleBinding:
+		there, ok := observed.(*rbacv1.RoleBinding)
+		return ok && there.RoleRef != d.RoleRef
+	}
+	return false
 }
 
 // replicasToRun is how many replicas run: those that the spec asks for, and the

@@ -8,6 +8,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -257,6 +258,42 @@ func TestUpdatesWaitForTheirTurn(t *testing.T) {
 				t.Errorf("Ready is %q, want %q: %s", got, test.ready, ready.Message)
 			}
 		})
+	}
+}
+
+// Which role a binding is of can't be changed: it is made anew, once no Pod is left that may need the one before.
+func TestABindingOfAnotherRole(t *testing.T) {
+	earlier := func(o *observation) {
+		for _, object := range o.run.objects {
+			if binding, ok := object.(*rbacv1.ClusterRoleBinding); ok {
+				binding.RoleRef.Name = "system:auth-delegator"
+			}
+		}
+	}
+	for _, test := range []struct {
+		name string
+		o    observation
+		want bool
+	}{
+		{"it is of the role that is asked for", updated(func(o *observation) { o.run.options.Image = "dataplane" }), false},
+		{"the Pods are as the operator wants them", updated(earlier, func(o *observation) { o.run.options.Image = "dataplane" }), true},
+		{"they are not yet", updated(earlier), false},
+		{"they are being replaced", updated(earlier, func(o *observation) {
+			o.run.options.Image, o.run.set.Status.UpdatedReplicas = "dataplane", 0
+		}), false},
+		{"nothing runs", updated(earlier, func(o *observation) {
+			o.run.set = nil
+			o.run.objects[objectKey{"StatefulSet", "models"}] = nil
+		}), false},
+	} {
+		got := false
+		for _, object := range planFor(test.o, noon).run.apply {
+			_, binding := object.(*rbacv1.ClusterRoleBinding)
+			got = got || binding
+		}
+		if got != test.want {
+			t.Errorf("%s: it is made anew: %v", test.name, got)
+		}
 	}
 }
 

@@ -38,6 +38,15 @@ func waitsToUpdate(o observation) bool { return !o.run.mayUpdate && isUpdate(o) 
 // isRolledOut reports whether all that run are as the StatefulSet says, and ready.
 func isRolledOut(o observation) bool { return o.run.set != nil && rollingOut(o) == nil }
 
+// isUpdated reports whether all Pods that run are of this version of the operator, and ready.
+func isUpdated(o observation) bool {
+	if !isRolledOut(o) {
+		return false
+	}
+	asked := managed.StatefulSet(o.store, replicasToRun(o), o.run.options)
+	return o.run.set.Annotations[v1alpha1.AppliedAnnotation] == asked.Annotations[v1alpha1.AppliedAnnotation]
+}
+
 // heldBack is the StatefulSet that is asked for while an update waits: as many as there should be, of the Pods that
 // there are; nil where that is so already.
 func heldBack(o observation, desired *appsv1.StatefulSet) *appsv1.StatefulSet {

@@ -64,6 +64,8 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 	// The manager makes these for its dataplanes, of the two roles that it may bind.
 	grant := attempt{verb: "create", group: "rbac.authorization.k8s.io", resource: "rolebindings"}
 	grantEverywhere := attempt{verb: "create", group: "rbac.authorization.k8s.io", resource: "clusterrolebindings"}
+	review := func(group, resource string) attempt { return attempt{verb: "create", group: group, resource: resource} }
+	const authorization, authentication = "authorization.k8s.io", "authentication.k8s.io"
 	ours := func(verb, resource, subresource string) attempt {
 		return attempt{verb: verb, group: slipwayGroup, resource: resource, subresource: subresource}
 	}
@@ -90,15 +92,25 @@ func TestRolesLackWhatTheyShould(t *testing.T) {
 			may: []attempt{
 				ours("watch", "uploadsessions", ""), ours("patch", "uploadsessions", "status"), ours("create", "uploadsessions", ""),
 				{verb: "update", group: "coordination.k8s.io", resource: "leases"},
+				review(authorization, "localsubjectaccessreviews"),
 			},
 			mayNot: []attempt{
-				grant, grantEverywhere,
+				grant, grantEverywhere, review(authorization, "subjectaccessreviews"), review(authentication, "tokenreviews"),
+				{verb: "create", group: authorization, resource: "localsubjectaccessreviews", elsewhere: true},
 				{verb: "get", resource: "secrets", name: "slipway-ca"},
 				{verb: "get", resource: "secrets", name: "slipway-dataplane"},
 				ours("update", "uploadsessions", ""), ours("patch", "uploadsessions", ""), ours("delete", "uploadsessions", ""),
 				content("get"), ours("create", "uploadsessions", "tickets"), ours("patch", "uploadstores", "status"), ours("update", "uploadstores", ""),
 				{verb: "create", group: slipwayGroup, resource: "uploadsessions", elsewhere: true},
 				{verb: "watch", group: slipwayGroup, resource: "uploadsessions", elsewhere: true},
+			},
+		},
+		{
+			file: "token_reviewer_role.yaml", role: "token-reviewer", everywhere: true,
+			may: []attempt{review(authentication, "tokenreviews")},
+			mayNot: []attempt{
+				grant, grantEverywhere, review(authorization, "subjectaccessreviews"), review(authorization, "localsubjectaccessreviews"),
+				ours("watch", "uploadsessions", ""), ours("create", "uploadsessions", ""),
 			},
 		},
 		{

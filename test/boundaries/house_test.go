@@ -97,7 +97,7 @@ var house = []room{
 	{path: "dataplane/auth", rooms: []string{"dataplane/session"}},
 	{
 		path: "dataplane/auth/delegated", rooms: []string{"dataplane/auth"},
-		libraries: []string{"golang.org/x/sync", "k8s.io/apimachinery", "k8s.io/apiserver", "k8s.io/client-go"},
+		libraries: []string{"golang.org/x/sync", "k8s.io/api", "k8s.io/apimachinery", "k8s.io/apiserver", "k8s.io/client-go"},
 	},
 	{
 		path: "dataplane/auth/ticket", rooms: []string{"dataplane/auth", "dataplane/session"},

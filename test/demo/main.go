@@ -21,9 +21,10 @@ func main() {
 	successor := flag.String("successor", "", "the dataplane that takes over from the one that was killed; the same where empty")
 	audience := flag.String("audience", "",
 		"what all dataplanes are told to take tokens for; what they take by themselves where empty")
+	earlier := flag.String("earlier", "", "the repository of an earlier version that is upgraded; none where empty")
 	flag.Parse()
 	options := story.Options{
-		Root: ".", Binaries: *bin, Successor: *successor, Audience: *audience, File: *file,
+		Root: ".", Binaries: *bin, Successor: *successor, Audience: *audience, File: *file, Earlier: *earlier,
 		Out: os.Stdout, Terminal: isTerminal(os.Stdout),
 	}
 	if err := run(*keep, options); err != nil {

@@ -88,7 +88,7 @@ func (s *space) addDataplaneIdentity(ctx context.Context) {
 	Expect(err).NotTo(HaveOccurred())
 	base, err := filepath.Rel(folder, filepath.Join(here, "config", "dataplane"))
 	Expect(err).NotTo(HaveOccurred())
-	binding := "slipway-dataplane-auth-delegator-" + s.name
+	binding := "slipway-dataplane-token-reviewer-" + s.name
 	var kustomization bytes.Buffer
 	for _, line := range []string{
 		"resources: [" + base + "]",

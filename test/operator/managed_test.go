@@ -92,6 +92,23 @@ var _ = Describe("A managed store", func() {
 		Expect(w.set(ctx).Spec.Template.Annotations).To(HaveKey("kubectl.kubernetes.io/restartedAt"))
 	})
 
+	It("takes the rights of an earlier version from its dataplane once that has been updated", func(ctx SpecContext) {
+		w.createStore(ctx, inManaged)
+		w.stepStore(ctx)
+		binding := get(ctx, w, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "slipway:" + w.namespace + ":models"}})
+		Expect(binding.RoleRef.Name).To(Equal("slipway-token-reviewer"))
+		Expect(user.Delete(ctx, binding.DeepCopy())).To(Succeed())
+		binding.ResourceVersion, binding.UID, binding.RoleRef.Name = "", "", "system:auth-delegator"
+		Expect(user.Create(ctx, binding)).To(Succeed())
+
+		w.stepStore(ctx)
+		Expect(get(ctx, w, binding).RoleRef.Name).To(Equal("system:auth-delegator"))
+		w.createClaim(ctx, corev1.ReadWriteOnce, corev1.ClaimBound)
+		w.setStatus(ctx, 1)
+		w.stepStore(ctx)
+		Expect(get(ctx, w, binding).RoleRef.Name).To(Equal("slipway-token-reviewer"))
+	})
+
 	It("is applied once where others change whatever is written, and again where something else changes", func(ctx SpecContext) {
 		w.mutatesStatefulSets(ctx, "--injected")
 		w.createStore(ctx, inManaged)

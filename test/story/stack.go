@@ -68,8 +68,12 @@ func startStack(ctx context.Context, o Options, say func(format string, args ...
 		return nil, err
 	}
 	say("Installing the CRDs and the roles of config/")
-	for _, folder := range []string{"config/default", "config/dataplane"} {
-		if out, err := s.kubectl(ctx, "apply", "--server-side", "--kustomize", filepath.Join(root, folder)); err != nil {
+	folders := []string{filepath.Join(root, "config/default"), filepath.Join(root, "config/dataplane")}
+	if o.Earlier != "" {
+		folders = append([]string{filepath.Join(o.Earlier, "config/dataplane")}, folders...)
+	}
+	for _, folder := range folders {
+		if out, err := s.kubectl(ctx, "apply", "--server-side", "--kustomize", folder); err != nil {
 			return nil, fmt.Errorf("%w\n%s", err, out)
 		}
 	}

@@ -23,6 +23,9 @@ type Options struct {
 	Root, Binaries string
 	// Successor is the dataplane that takes over from the one that was killed; empty is the same.
 	Successor string
+	// Earlier is the repository of a version that was installed before; empty for none. What config/dataplane of it made
+	// stays, as it does where nobody removes it.
+	Earlier string
 	// Audience is given to all dataplanes, and is that of the uploader's token; empty is what a dataplane takes by itself.
 	Audience string
 	// File is what is uploaded; empty is the kube-apiserver binary of the control plane.

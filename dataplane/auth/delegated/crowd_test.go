@@ -67,7 +67,7 @@ type crowd struct {
 func newCrowd(t *testing.T) crowd {
 	t.Helper()
 	a := &reviewer{gone: make(chan struct{})}
-	g, err := New(Config{Audience: audience, API: &rest.Config{Host: "http://api", Transport: a, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}, Log: slog.New(slog.DiscardHandler)})
+	g, err := New(Config{Namespace: "ml", Audience: audience, API: &rest.Config{Host: "http://api", Transport: a, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

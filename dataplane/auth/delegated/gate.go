@@ -13,12 +13,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/authenticatorfactory"
 	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
-	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
@@ -42,9 +41,11 @@ const (
 
 // Config is what a Gate is made of.
 type Config struct {
-	// API is how to reach the API server, as somebody who may create TokenReviews and
-	// SubjectAccessReviews: ClusterRole system:auth-delegator.
+	// API is how to reach the API server, as somebody who may create TokenReviews, and LocalSubjectAccessReviews
+	// in Namespace: ClusterRoles slipway-token-reviewer and slipway-dataplane-role.
 	API *rest.Config
+	// Namespace is where the sessions and the store are. Nobody may do anything elsewhere. It is required.
+	Namespace string
 	// Audience is what tokens must be for, which is this gate's store and nothing else. It is required.
 	Audience string
 	// Group, Version and Resource are those of the sessions.
@@ -63,7 +64,7 @@ type Config struct {
 type Gate struct {
 	audience authenticator.Audiences
 	tokens   authenticator.Request
-	access   authorizer.Authorizer
+	access   *permissions
 	config   Config
 
 	known     *known
@@ -79,6 +80,9 @@ func New(c Config) (*Gate, error) {
 	if c.Audience == "" {
 		return nil, errors.New("no audience: every token of the cluster would do")
 	}
+	if c.Namespace == "" {
+		return nil, errors.New("no namespace: access is asked for in one")
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -91,12 +95,13 @@ func New(c Config) (*Gate, error) {
 	}
 	access, err := authorizationclient.NewForConfig(unhurried)
 	if err != nil {
-		return nil, fmt.Errorf("client for SubjectAccessReviews: %w", err)
+		return nil, fmt.Errorf("client for LocalSubjectAccessReviews: %w", err)
 	}
 	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 3}
 	g := &Gate{
 		audience: authenticator.Audiences{c.Audience}, config: c,
 		known: newKnown(), again: make(chan struct{}, maxReviews), strangers: newRoom(maxReviews),
+		access: newPermissions(c.Namespace, access, backoff),
 	}
 	// Without audiences of its own: an authenticator that does not say for whom a token
 	// is would make every token one for us. Its cache has no bound, and is not used.
@@ -104,11 +109,6 @@ func New(c Config) (*Gate, error) {
 		TokenAccessReviewClient: reviews, TokenAccessReviewTimeout: reviewTimeout, WebhookRetryBackoff: &backoff, CacheTTL: 0,
 	}).New(); err != nil {
 		return nil, fmt.Errorf("delegating authenticator: %w", err)
-	}
-	if g.access, err = (authorizerfactory.DelegatingAuthorizerConfig{
-		SubjectAccessReviewClient: access, AllowCacheTTL: CacheTTL, DenyCacheTTL: CacheTTL, WebhookRetryBackoff: &backoff,
-	}).New(); err != nil {
-		return nil, fmt.Errorf("delegating authorizer: %w", err)
 	}
 	return g, nil
 }
@@ -192,23 +192,25 @@ func (g *Gate) enter(known bool, from netip.Addr) (leave func(), err error) {
 
 // Authorize implements auth.Gate.
 func (g *Gate) Authorize(ctx context.Context, c auth.Caller, a auth.Action) error {
+	if a.Namespace != g.config.Namespace {
+		return auth.Forbid(c, a)
+	}
 	resource := g.config.Resource
 	if a.Subresource == auth.Objects {
 		resource = g.config.Stores
 	}
-	decision, _, err := g.access.Authorize(ctx, authorizer.AttributesRecord{
-		User: userOf(c), Verb: string(a.Verb), Namespace: a.Namespace, Name: a.Name,
-		APIGroup: g.config.Group, APIVersion: g.config.Version, Resource: resource, Subresource: string(a.Subresource),
-		ResourceRequest: true,
+	allowed, err := g.access.allowed(ctx, c, authorizationv1.ResourceAttributes{
+		Verb: string(a.Verb), Name: a.Name,
+		Group: g.config.Group, Version: g.config.Version, Resource: resource, Subresource: string(a.Subresource),
 	})
 	switch {
-	case decision == authorizer.DecisionAllow:
-		return nil
 	case err != nil:
 		g.config.Log.WarnContext(ctx, "a permission can't be reviewed", "error", err)
 		return auth.ErrUnavailable
+	case !allowed:
+		return auth.Forbid(c, a)
 	}
-	return auth.Forbid(c, a)
+	return nil
 }
 
 // plausible reports whether a field could hold a bearer token, so that what
@@ -238,8 +240,4 @@ func isUnavailable(err error) bool {
 
 func callerOf(u user.Info) auth.Caller {
 	return auth.Caller{User: u.GetName(), UID: u.GetUID(), Groups: slices.Clone(u.GetGroups()), Extra: maps.Clone(u.GetExtra())}
-}
-
-func userOf(c auth.Caller) user.Info {
-	return &user.DefaultInfo{Name: c.User, UID: c.UID, Groups: c.Groups, Extra: c.Extra}
 }

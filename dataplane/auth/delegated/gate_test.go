@@ -6,16 +6,21 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/slipway-dev/slipway/dataplane/auth"
 	"github.com/slipway-dev/slipway/test/controlplane"
@@ -44,13 +49,31 @@ func newCluster(t *testing.T) cluster {
 		t.Fatal(err)
 	}
 	c := cluster{T: t, admin: kubernetes.NewForConfigOrDie(plane.Config), config: delegate}
+	// What config/rbac gives a dataplane for this: one role in the cluster, and one in the namespace.
+	subjects := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "delegate"}}
+	everywhere := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: c.role("token_reviewer_role.yaml")}
+	here := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: c.role("dataplane_role.yaml")}
 	_, err = c.admin.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "delegate"},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:auth-delegator"},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "delegate"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "delegate"}, RoleRef: everywhere, Subjects: subjects,
+	}, metav1.CreateOptions{})
+	c.must(err)
+	_, err = c.admin.RbacV1().RoleBindings("default").Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "delegate"}, RoleRef: here, Subjects: subjects,
 	}, metav1.CreateOptions{})
 	c.must(err)
 	return c
+}
+
+// role makes a ClusterRole of config/rbac, and returns its name.
+func (c cluster) role(file string) string {
+	c.Helper()
+	content, err := os.ReadFile(filepath.Join("..", "..", "..", "config", "rbac", file))
+	c.must(err)
+	var role rbacv1.ClusterRole
+	c.must(yaml.UnmarshalStrict(content, &role))
+	_, err = c.admin.RbacV1().ClusterRoles().Create(c.Context(), &role, metav1.CreateOptions{})
+	c.must(err)
+	return role.Name
 }
 
 func (c cluster) must(err error) {
@@ -87,7 +110,7 @@ func (c cluster) token(account string, audiences ...string) string {
 
 func (c cluster) gate(log *slog.Logger) *Gate {
 	c.Helper()
-	g, err := New(Config{API: c.config, Audience: audience, Group: "uploads.slipway.dev", Version: "v1alpha1", Resource: "uploadsessions", Stores: "uploadstores", Log: log})
+	g, err := New(Config{API: c.config, Namespace: "default", Audience: audience, Group: "uploads.slipway.dev", Version: "v1alpha1", Resource: "uploadsessions", Stores: "uploadstores", Log: log})
 	c.must(err)
 	return g
 }
@@ -100,7 +123,7 @@ func with(ctx context.Context, authorization ...string) *http.Request {
 const audience = "uploads.slipway.dev/ml/models"
 
 func TestWithoutAnAudienceThereIsNoGate(t *testing.T) {
-	if _, err := New(Config{API: &rest.Config{Host: "http://127.0.0.1:1"}}); err == nil {
+	if _, err := New(Config{API: &rest.Config{Host: "http://127.0.0.1:1"}, Namespace: "ml"}); err == nil {
 		t.Error("a gate for every token of the cluster")
 	}
 }
@@ -165,6 +188,22 @@ func TestGate(t *testing.T) {
 
 	caller, err := g.Authenticate(with(t.Context(), "Bearer "+good))
 	c.must(err)
+	t.Run("who may do what elsewhere is not for the gate to know", func(t *testing.T) {
+		reviews := kubernetes.NewForConfigOrDie(c.config).AuthorizationV1()
+		spec := authorizationv1.SubjectAccessReviewSpec{User: "alice", ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: "kube-system", Verb: "get", Resource: "secrets",
+		}}
+		_, err := reviews.SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{Spec: spec}, metav1.CreateOptions{})
+		if !apierrors.IsForbidden(err) {
+			t.Errorf("it is told of kube-system: %v", err)
+		}
+		_, err = reviews.LocalSubjectAccessReviews("kube-system").Create(t.Context(), &authorizationv1.LocalSubjectAccessReview{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system"}, Spec: spec,
+		}, metav1.CreateOptions{})
+		if !apierrors.IsForbidden(err) {
+			t.Errorf("it is told of kube-system there: %v", err)
+		}
+	})
 	t.Run("who may do what", func(t *testing.T) {
 		for a, want := range map[auth.Action]error{
 			{Verb: auth.Update, Subresource: auth.Content, Namespace: "default", Name: "mine"}:      nil,
@@ -218,7 +257,7 @@ func TestGate(t *testing.T) {
 // Where the API server can't be asked nobody is let in, and nobody is told
 // that their credentials are bad.
 func TestTheAPIServerIsAway(t *testing.T) {
-	g, err := New(Config{API: &rest.Config{Host: "http://127.0.0.1:1"}, Audience: audience, Log: slog.New(slog.DiscardHandler)})
+	g, err := New(Config{API: &rest.Config{Host: "http://127.0.0.1:1"}, Namespace: "ml", Audience: audience, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
