@@ -23,6 +23,9 @@ func (s *Sink) lockNames(ctx context.Context, how int) (unlock func(), err error
 	// The kernel's lock belongs to an open file, so each caller opens its own.
 	for pause := firstNamingPause; ; pause = min(2*pause, lastNamingPause) {
 		f, err := s.tryNames(how)
+		if isFull(err) {
+			return nil, failure("lock public names", err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("lock public names: %v", err) //nolint:errorlint // the cause says nothing of the name
 		}

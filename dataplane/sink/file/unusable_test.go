@@ -59,3 +59,28 @@ func TestWhatSaysThatANameIsUnusable(t *testing.T) {
 		})
 	}
 }
+
+// TestEveryCallThatFindsNoRoomSaysSo has each operation in the life of a session fail once at each of its moments.
+func TestEveryCallThatFindsNoRoomSaysSo(t *testing.T) {
+	for _, op := range powerfs.Ops() {
+		t.Run(string(op), func(t *testing.T) {
+			disk, dir := onPower(t, 1)
+			for after := 0; ; after++ {
+				sink := mustOpen(t, dir)
+				r := record(session.ID(fmt.Sprintf("s%d", after)), 4)
+				r.Spec.ChunkSize = 4
+				errno := []unix.Errno{unix.ENOSPC, unix.EDQUOT}[after%2]
+				failing := disk.Inject(powerfs.Fault{Op: op, After: after, Times: 1, Errno: errno})
+				err := live(sink, r, fmt.Sprintf("d%d/o", after))
+				failing.Remove()
+				if err != nil && !errors.Is(err, session.ErrNoSpace) {
+					t.Errorf("call %d: %v", after, err)
+				}
+				must(t, sink.Close())
+				if failing.Hits() == 0 {
+					break
+				}
+			}
+		})
+	}
+}
