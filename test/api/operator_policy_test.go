@@ -58,8 +58,10 @@ func TestOperatorPolicy(t *testing.T) {
 		}}
 	}
 	t.Run("what is its own it writes and deletes", func(t *testing.T) {
+		ca := secret(v1alpha1.CASecretName)
+		ca.Type, ca.Data = corev1.SecretTypeTLS, map[string][]byte{corev1.TLSCertKey: nil, corev1.TLSPrivateKeyKey: nil}
 		objects := append(managed.Objects(&st, 1, managed.Options{Image: "dataplane", Role: managed.DefaultRole}),
-			secret(v1alpha1.CASecretName), secret(v1alpha1.DataplaneSecretName))
+			ca, secret(v1alpha1.DataplaneSecretName))
 		for _, o := range objects {
 			o, ok := o.DeepCopyObject().(client.Object)
 			if !ok {
