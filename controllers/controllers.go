@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -30,6 +31,7 @@ import (
 	"github.com/slipway-dev/slipway/controllers/uploadquota"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // ManagerOptions returns what the reconcilers need of their manager.
@@ -101,11 +103,16 @@ func SetupWithManager(
 	if err != nil {
 		return fmt.Errorf("build a client without a cache: %w", err)
 	}
+	replicas, err := observeReplicas(ctx, mgr, time)
+	if err != nil {
+		return err
+	}
 	stores := &uploadstore.Reconciler{
 		Client:    mgr.GetClient(),
 		Direct:    direct,
 		Recorder:  mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
 		Dataplane: dataplane,
+		Liveness:  replicas,
 		Clock:     time,
 	}
 	if err := stores.SetupWithManager(mgr); err != nil {
@@ -130,10 +137,40 @@ func SetupWithManager(
 		Queue:    uploadsession.NewQueue(mgr.GetAPIReader(), namespace),
 		Recorder: mgr.GetEventRecorder(v1alpha1.OperatorFieldManager),
 		Clock:    time,
+		Liveness: replicas,
 		Metrics:  metrics.NewTransitions(registry),
 	}
 	if err := sessions.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of sessions: %w", err)
 	}
 	return nil
+}
+
+// observeReplicas returns an Observer that is shown each Lease of a dataplane as it comes and goes, in a process that
+// waits to lead too: when it does it knows which replicas are alive.
+func observeReplicas(ctx context.Context, mgr ctrl.Manager, clock clock.PassiveClock) (*liveness.Observer, error) {
+	replicas := liveness.NewObserver(clock)
+	leases, err := mgr.GetCache().GetInformer(ctx, &coordinationv1.Lease{})
+	if err != nil {
+		return nil, fmt.Errorf("watch the Leases of the dataplanes: %w", err)
+	}
+	see := func(obj any) {
+		if lease, ok := obj.(*coordinationv1.Lease); ok {
+			replicas.Observe(lease)
+		}
+	}
+	_, err = leases.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    see,
+		UpdateFunc: func(_, now any) { see(now) },
+		DeleteFunc: func(last any) {
+			if key, err := toolscache.DeletionHandlingMetaNamespaceKeyFunc(last); err == nil {
+				namespace, name, _ := toolscache.SplitMetaNamespaceKey(key)
+				replicas.Forget(namespace, name)
+			}
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch the Leases of the dataplanes: %w", err)
+	}
+	return replicas, nil
 }

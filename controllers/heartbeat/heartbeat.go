@@ -15,16 +15,6 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 )
 
-// skew is how far the clocks of a replica and the operator may be apart.
-const skew = 5 * time.Second
-
-// maxDuration bounds for how long a Lease can say that its replica is alive. Dataplanes say 30 seconds or less.
-const maxDuration = 5 * time.Minute
-
-// goneGrace is how long ago the Lease of a replica must have run out before the replica counts as
-// gone for good, whoever says so: a process that is only cut off renews it before.
-const goneGrace = time.Minute
-
 // MaxErrorBytes bounds what Read says is wrong with a Lease, in bytes.
 const MaxErrorBytes = 2048
 
@@ -49,38 +39,12 @@ func LeaseName(replica string) string {
 	return v1alpha1.LeaseNamePrefix + replica
 }
 
-// LastSeen returns when the replica last renewed its Lease.
+// LastSeen returns when the replica last renewed its Lease, by its own clock.
 func LastSeen(lease *coordinationv1.Lease) time.Time {
 	if lease.Spec.RenewTime == nil {
 		return lease.CreationTimestamp.Time
 	}
 	return lease.Spec.RenewTime.Time
-}
-
-// Until returns when the replica stops being alive unless it renews its Lease:
-// it is alive before that time, and not at it.
-func Until(lease *coordinationv1.Lease) time.Time {
-	if lease.Spec.RenewTime == nil || lease.Spec.LeaseDurationSeconds == nil {
-		return time.Time{}
-	}
-	duration := time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second
-	return lease.Spec.RenewTime.Add(min(duration, maxDuration) + skew)
-}
-
-// IsAhead reports whether the Lease says that it was renewed at a time that is yet to come, by any clock. Such a Lease
-// is not believed: whoever wrote it would be alive for as long as they like.
-func IsAhead(lease *coordinationv1.Lease, now time.Time) bool {
-	return LastSeen(lease).After(now.Add(skew))
-}
-
-// GoneFrom returns when the replica is gone for good unless it renews its
-// Lease; zero where nobody says that it is, or says it of another process.
-func GoneFrom(lease *coordinationv1.Lease) time.Time {
-	said, until := lease.Annotations[v1alpha1.GoneForGoodAnnotation], Until(lease)
-	if said == "" || lease.Spec.HolderIdentity == nil || said != *lease.Spec.HolderIdentity || until.IsZero() {
-		return time.Time{}
-	}
-	return until.Add(goneGrace)
 }
 
 // Read returns what the Lease reports. The error names what is wrong with it, in no more than MaxErrorBytes: it is

@@ -9,6 +9,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // noon is when the sessions of these tests are admitted, and deleted.
@@ -172,7 +173,7 @@ func maxObject(n int64) func(*v1alpha1.UploadStore) {
 
 // alone is an observation of one session alone in its store.
 func alone(s *v1alpha1.UploadSession, st *v1alpha1.UploadStore) observation {
-	o := observation{session: s, store: st}
+	o := observation{session: s, store: st, replica: liveness.NoLife()}
 	if admission.Asks(s) {
 		ledger := admission.NewLedger()
 		ledger.Observe(s)
@@ -186,12 +187,18 @@ func alone(s *v1alpha1.UploadSession, st *v1alpha1.UploadStore) observation {
 
 // replicaAliveUntil adds a Lease that runs out that long after noon.
 func replicaAliveUntil(after time.Duration, o observation) observation {
-	o.replicaUntil = noon.Add(after)
+	o.replica = liveness.Life{Left: after}
 	return o
 }
 
-// replicaGoneAt adds that the replica is gone for good from so long after noon.
+// replicaGoneAt adds that the replica is gone for good from so long after noon; nobody here saw it alive.
 func replicaGoneAt(after time.Duration, o observation) observation {
-	o.replicaGoneFrom = noon.Add(after)
+	o.replica = liveness.Life{Left: after - time.Minute, InDoubt: true, SaidGone: true}
+	return o
+}
+
+// later is an observation that long after another, in which nothing has changed.
+func later(after time.Duration, o observation) observation {
+	o.replica.Left -= after
 	return o
 }

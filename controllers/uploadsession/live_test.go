@@ -7,10 +7,11 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	testingclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
-	"github.com/slipway-dev/slipway/controllers/heartbeat"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // leaseAt is the Lease of a replica that renews it every 10 seconds by its own clock, as it
@@ -44,17 +45,18 @@ func TestTheOperatorEndsNoLiveSession(t *testing.T) {
 		"past its deadline, whose store was deleted": {session: session(admitted, deadline(10*time.Second))},
 	}
 	for name, kind := range kinds {
-		for _, ahead := range []time.Duration{-5 * time.Second, -time.Second, 0, time.Second, 5 * time.Second} {
+		for _, ahead := range []time.Duration{-2 * time.Hour, -5 * time.Second, 0, 5 * time.Second, 2 * time.Hour} {
 			for _, late := range []time.Duration{0, 20 * time.Second} {
 				for _, pause := range []time.Duration{time.Second, 7 * time.Minute} {
 					t.Run(fmt.Sprintf("%s, clock %v ahead, reports %v late, a look every %v", name, ahead, late, pause), func(t *testing.T) {
-						s := kind.session.DeepCopy()
+						s, clock := kind.session.DeepCopy(), testingclock.NewFakePassiveClock(noon)
+						replicas := liveness.NewObserver(clock)
 						for after := time.Duration(0); after < 600*pause; after += pause {
 							now := noon.Add(after)
+							clock.SetTime(now)
 							o := alone(s, kind.store)
 							if o.store == nil {
-								lease := leaseAt(now.Add(ahead), late)
-								o.replicaUntil, o.replicaGoneFrom = heartbeat.Until(lease), heartbeat.GoneFrom(lease)
+								o.replica = replicas.Observe(leaseAt(now.Add(ahead), late))
 							}
 							p := planFor(o, now)
 							if p.remove || p.removeFinalizer || p.status != nil && !p.status.CompletionTime.IsZero() {

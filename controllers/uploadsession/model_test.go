@@ -30,6 +30,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/heartbeat"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // The model is an API server, a cache that lags behind it, a volume for each
@@ -71,12 +72,13 @@ type operatorModel struct {
 	now    time.Time
 	server server
 	// pending are the changes since the cache is what it is; cached is the cache.
-	pending []modelEvent
-	cached  map[string]client.Object
-	queue   *Queue
-	work    map[types.NamespacedName]bool
-	writing map[string]*write // by session
-	late    []*write          // lost writes that may happen yet
+	pending  []modelEvent
+	cached   map[string]client.Object
+	queue    *Queue
+	replicas *liveness.Observer
+	work     map[types.NamespacedName]bool
+	writing  map[string]*write // by session
+	late     []*write          // lost writes that may happen yet
 	// allowed is what each quota allowed, as the queue came to know it.
 	allowed map[string][]v1alpha1.UploadQuotaSpec
 	known   map[string]*v1alpha1.UploadQuota
@@ -101,6 +103,13 @@ func newModel(t *rapid.T, steps *int) *operatorModel {
 	m.lead()
 	return m
 }
+
+// modelClock is the model's time.
+type modelClock struct{ *operatorModel }
+
+func (c modelClock) Now() time.Time { return c.now }
+
+func (c modelClock) Since(t time.Time) time.Duration { return c.now.Sub(t) }
 
 func kindOf(obj client.Object) string { return fmt.Sprintf("%T/%s", obj, obj.GetName()) }
 
@@ -244,7 +253,7 @@ func (m *operatorModel) deliver() {
 // and may be as old as the last.
 func (m *operatorModel) lead() {
 	m.writing, m.late, m.work = map[string]*write{}, nil, map[types.NamespacedName]bool{}
-	m.queue = NewQueue(live{&m.server}, "")
+	m.queue, m.replicas = NewQueue(live{&m.server}, ""), liveness.NewObserver(modelClock{m})
 	m.queue.wake = m.enqueue
 	for _, obj := range m.cached {
 		q := modelWork{add: m.enqueue}
@@ -300,7 +309,7 @@ func (m *operatorModel) begin(key types.NamespacedName) {
 		}
 		return
 	}
-	o, err := observe(context.Background(), cacheOf{m.cached}, m.queue, key, m.now)
+	o, err := observe(context.Background(), cacheOf{m.cached}, m.queue, m.replicas, key, m.now)
 	if apierrors.IsNotFound(err) {
 		return
 	} else if err != nil {
@@ -500,7 +509,7 @@ func (m *operatorModel) rest() {
 func (m *operatorModel) checkRest() {
 	for name, s := range m.server.sessions {
 		// Replaying any reconcile changes nothing.
-		o, err := observe(context.Background(), cacheOf{m.cached}, m.queue, types.NamespacedName{Namespace: "ml", Name: name}, m.now)
+		o, err := observe(context.Background(), cacheOf{m.cached}, m.queue, m.replicas, types.NamespacedName{Namespace: "ml", Name: name}, m.now)
 		if err != nil {
 			m.t.Fatalf("observe %s again: %v", name, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/heartbeat"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // observation is all that is known of a session at one time.
@@ -24,22 +25,18 @@ type observation struct {
 	// granted is what the queue grants a session that asks, refusal why it grants nothing.
 	granted v1alpha1.UploadSessionAdmission
 	refusal *admission.Refusal
-	// replicaUntil is when the Lease of the session's replica runs out, zero without a
-	// Lease; read when no store tells that the replica is alive.
-	replicaUntil time.Time
-	// replicaGoneFrom is when the session's replica is gone for good, zero where nobody says
-	// that it is; read when the replica is not alive.
-	replicaGoneFrom time.Time
+	// replica is how the session's replica stands by its Lease; read when no store tells that it is alive.
+	replica liveness.Life
 }
 
 // observe does all the reads of a reconcile. What the queue grants counts until
 // it is told what became of it.
-func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.NamespacedName, now time.Time) (observation, error) {
+func observe(ctx context.Context, reader client.Reader, queue *Queue, replicas *liveness.Observer, key types.NamespacedName, now time.Time) (observation, error) {
 	var session v1alpha1.UploadSession
 	if err := reader.Get(ctx, key, &session); err != nil {
 		return observation{}, err
 	}
-	o := observation{session: &session}
+	o := observation{session: &session, replica: liveness.NoLife()}
 
 	var store v1alpha1.UploadStore
 	switch err := reader.Get(ctx, types.NamespacedName{Namespace: key.Namespace, Name: session.Spec.StoreRef.Name}, &store); {
@@ -49,7 +46,7 @@ func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.
 		return observation{}, fmt.Errorf("get the session's store: %w", err)
 	}
 
-	if err := o.observeReplica(ctx, reader, now); err != nil {
+	if err := o.observeReplica(ctx, reader, replicas); err != nil {
 		return observation{}, err
 	}
 
@@ -65,7 +62,7 @@ func observe(ctx context.Context, reader client.Reader, queue *Queue, key types.
 
 // observeReplica reads the Lease of the session's replica where it says what
 // the store does not.
-func (o *observation) observeReplica(ctx context.Context, reader client.Reader, now time.Time) error {
+func (o *observation) observeReplica(ctx context.Context, reader client.Reader, replicas *liveness.Observer) error {
 	replica := o.session.Status.Admission.Replica
 	if !admission.Holds(o.session) && !admission.Reclaims(o.session) || listed(o.store, replica) {
 		return nil
@@ -78,10 +75,7 @@ func (o *observation) observeReplica(ctx context.Context, reader client.Reader, 
 		}
 		return fmt.Errorf("get the Lease of the session's replica: %w", err)
 	}
-	o.replicaGoneFrom = heartbeat.GoneFrom(&lease)
-	if !heartbeat.IsAhead(&lease, now) {
-		o.replicaUntil = heartbeat.Until(&lease)
-	}
+	o.replica = replicas.Observe(&lease)
 	return nil
 }
 

@@ -236,8 +236,9 @@ func nextChange(o observation, desired v1alpha1.UploadSessionStatus, now time.Ti
 		return until(desired.StartTime.Add(queueDeadline(o.session.Spec)), now)
 	}
 	next := until(desired.ExpirationTime.Add(expiryGrace), now)
-	for _, then := range []time.Time{o.replicaUntil, o.replicaUntil.Add(missedAfter), o.replicaGoneFrom} {
-		if wait := until(then, now); wait > 0 && (next == 0 || wait < next) {
+	gone, _ := o.replica.GoneIn()
+	for _, wait := range []time.Duration{o.replica.Left, o.replica.Left + missedAfter, gone} {
+		if wait > 0 && (next == 0 || wait < next) {
 			next = wait
 		}
 	}

@@ -532,8 +532,8 @@ func TestPlan(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			now := noon.Add(test.at)
-			p := planFor(test.o, now)
+			now, o := noon.Add(test.at), later(test.at, test.o)
+			p := planFor(o, now)
 			got := read(p)
 			if says := got.says; strings.Contains(says, test.want.says) {
 				got.says = test.want.says
@@ -547,7 +547,7 @@ func TestPlan(t *testing.T) {
 			if p.removeFinalizer {
 				return // nothing is left to plan for
 			}
-			after := carriedOut(test.o, p, now)
+			after := carriedOut(o, p, now)
 			if got, want := kstatusOf(t, after.session).Status, kstatusFor(after.session); got != want {
 				t.Errorf("carried out, tools take the session for %s, want %s", got, want)
 			}
@@ -720,9 +720,9 @@ func carriedOut(o observation, p plan, now time.Time) observation {
 	if p.remove {
 		s.DeletionTimestamp = ptr.To(metav1.NewTime(now))
 	}
-	replicaUntil, replicaGoneFrom := o.replicaUntil, o.replicaGoneFrom
+	replica := o.replica
 	o = alone(s, o.store)
-	o.replicaUntil, o.replicaGoneFrom = replicaUntil, replicaGoneFrom
+	o.replica = replica
 	return o
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/metrics"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // retryConflictAfter is how long a reconcile whose observation was out of date waits.
@@ -35,6 +36,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Metrics counts what becomes of the sessions.
 	Metrics *metrics.Transitions
+	// Liveness tells which replicas are alive.
+	Liveness *liveness.Observer
 	// Clock tells the time.
 	Clock clock.PassiveClock
 }
@@ -49,7 +52,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if req.Name == "" {
 		return ctrl.Result{RequeueAfter: r.Queue.look(req.Namespace, now)}, nil
 	}
-	o, err := observe(ctx, r.Client, r.Queue, req.NamespacedName, now)
+	o, err := observe(ctx, r.Client, r.Queue, r.Liveness, req.NamespacedName, now)
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}

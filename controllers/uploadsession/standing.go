@@ -153,7 +153,10 @@ func storeGone(f facts) *standing {
 // replicaGone ends a session rather than have another replica take it up: what
 // is gone holds what was sent, and may have published it.
 func replicaGone(f facts) *standing {
-	if !f.admitted() || f.replicaAlive() || f.replicaGoneFrom.IsZero() || f.now.Before(f.replicaGoneFrom) {
+	if !f.admitted() || f.replicaAlive() {
+		return nil
+	}
+	if wait, said := f.replica.GoneIn(); !said || wait > 0 {
 		return nil
 	}
 	return f.end(v1alpha1.ReasonReplicaGone, fmt.Sprintf("Replica %q is gone for good, as its Lease says, with all that it held: "+
@@ -222,18 +225,18 @@ func (f facts) admitted() bool {
 }
 
 // replicaAlive reports whether the session's replica is alive: the store's
-// status says so, and without a store the replica's own Lease.
+// status says so, and without a store the replica's own Lease, with which a replica is alive that may be.
 func (f facts) replicaAlive() bool {
 	if f.store == nil {
-		return f.now.Before(f.replicaUntil)
+		return f.replica.MayBeAlive()
 	}
 	return listed(f.store, f.admission.Replica)
 }
 
 // replicaMissed reports whether the session's replica has been away for so long that its sessions tell
-// of it. One without a Lease is missed at once.
+// of it. One without a Lease is missed at once, and so is one whose Lease had run out when the operator first saw it.
 func (f facts) replicaMissed() bool {
-	return !f.replicaAlive() && !f.now.Before(f.replicaUntil.Add(missedAfter))
+	return !f.replicaAlive() && (f.replica.InDoubt || f.replica.Left+missedAfter <= 0)
 }
 
 // awaitsReplica says what the replica has to do before the session goes.

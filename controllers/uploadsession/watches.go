@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-dev/slipway/controllers/admission"
 	"github.com/slipway-dev/slipway/controllers/heartbeat"
 	"github.com/slipway-dev/slipway/controllers/retry"
+	"github.com/slipway-dev/slipway/liveness"
 	"github.com/slipway-dev/slipway/telemetry"
 )
 
@@ -108,7 +109,7 @@ func onQuotas(q *Queue) handler.EventHandler {
 func onLeases(q *Queue) handler.EventHandler {
 	return on(func(before, now *coordinationv1.Lease, queue requests) {
 		q.change(now.Namespace, func(l *admission.Ledger) bool { return report(l, now) })
-		if gone := heartbeat.GoneFrom(now); !gone.IsZero() && (before == nil || !heartbeat.GoneFrom(before).Equal(gone)) {
+		if liveness.SaidGone(now) && (before == nil || !liveness.SaidGone(before)) {
 			addAll(queue, q.holders(now.Namespace, now.Labels[v1alpha1.StoreLabel]))
 		}
 	}, func(last *coordinationv1.Lease) {

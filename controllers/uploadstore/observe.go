@@ -10,17 +10,24 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // observation is all that is known of a store at one time.
 type observation struct {
 	store    *v1alpha1.UploadStore
-	leases   []coordinationv1.Lease
+	replicas []replica
 	sessions []v1alpha1.UploadSession
 	// first is the store that has the claim where that is another one; nil where it is this store's own.
 	first *v1alpha1.UploadStore
 	// run is what is known of a Managed store's objects, nil for a Sidecar store.
 	run *run
+}
+
+// replica is what is known of a replica of a store: its Lease, and how it stands by that.
+type replica struct {
+	lease *coordinationv1.Lease
+	life  liveness.Life
 }
 
 // observe does all the reads of a reconcile.
@@ -41,7 +48,10 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (obs
 	if err := r.Client.List(ctx, &others, client.InNamespace(key.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return observation{}, fmt.Errorf("list the stores of the namespace: %w", err)
 	}
-	o := observation{store: &store, leases: leases.Items, sessions: sessions, first: firstOnClaim(&store, others.Items)}
+	o := observation{store: &store, sessions: sessions, first: firstOnClaim(&store, others.Items)}
+	for i := range leases.Items {
+		o.replicas = append(o.replicas, replica{&leases.Items[i], r.Liveness.Observe(&leases.Items[i])})
+	}
 	if store.Spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged {
 		err = r.observeRun(ctx, &o)
 	}

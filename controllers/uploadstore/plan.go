@@ -45,7 +45,7 @@ type plan struct {
 }
 
 func planFor(o observation, now time.Time) plan {
-	seen := look(o.store, o.leases, now)
+	seen := look(o.store, o.replicas)
 	observed := ownStatus(o.store)
 	desired := v1alpha1.UploadStoreStatus{
 		Conditions:         conditions.Own(observed.Conditions, v1alpha1.ConditionReady),
@@ -85,9 +85,7 @@ func planFor(o observation, now time.Time) plan {
 	if !equality.Semantic.DeepEqual(observed, desired) {
 		p.status = &desired
 	}
-	if !seen.until.IsZero() {
-		p.requeueAfter = seen.until.Sub(now)
-	}
+	p.requeueAfter = seen.left
 	if o.run != nil {
 		p.run = planRun(o)
 		p.event = held(o, desired)
@@ -124,32 +122,25 @@ type sightings struct {
 	invalid error
 	// lost is the Lease that ran out last, nil when none did.
 	lost *coordinationv1.Lease
-	// until is when the first of the Leases that are alive runs out.
-	until time.Time
+	// left is after how long the first of the Leases that are alive runs out; 0 without any.
+	left time.Duration
 }
 
-func look(store *v1alpha1.UploadStore, leases []coordinationv1.Lease, now time.Time) sightings {
+func look(store *v1alpha1.UploadStore, replicas []replica) sightings {
 	// A cache lists in no order, and the plan must not depend on it.
-	leases = slices.SortedFunc(slices.Values(leases), func(a, b coordinationv1.Lease) int { return cmp.Compare(a.Name, b.Name) })
+	replicas = slices.SortedFunc(slices.Values(replicas), func(a, b replica) int { return cmp.Compare(a.lease.Name, b.lease.Name) })
 	var s sightings
-	for i := range leases {
-		lease := &leases[i]
-		until := heartbeat.Until(lease)
-		if heartbeat.IsAhead(lease, now) {
-			s.invalid = cmp.Or(s.invalid, fmt.Errorf("the renewTime of Lease %q is %s, which is yet to come",
-				lease.Name, heartbeat.LastSeen(lease).UTC().Format(time.RFC3339)))
-			continue
-		}
-		if !now.Before(until) {
-			if s.lost == nil || heartbeat.LastSeen(lease).After(heartbeat.LastSeen(s.lost)) {
-				s.lost = lease
+	for _, r := range replicas {
+		if !standsAlive(store, r) {
+			if s.lost == nil || heartbeat.LastSeen(r.lease).After(heartbeat.LastSeen(s.lost)) {
+				s.lost = r.lease
 			}
 			continue
 		}
-		if s.until.IsZero() || until.Before(s.until) {
-			s.until = until
+		if s.left == 0 || r.life.Left < s.left {
+			s.left = r.life.Left
 		}
-		report, err := reportOf(store, lease)
+		report, err := reportOf(store, r.lease)
 		switch {
 		case err != nil:
 			s.invalid = cmp.Or(s.invalid, err)
@@ -158,6 +149,17 @@ func look(store *v1alpha1.UploadStore, leases []coordinationv1.Lease, now time.T
 		}
 	}
 	return s
+}
+
+// standsAlive reports whether a replica counts as alive. Where nobody can tell yet, as after a restart of the operator
+// with a clock that is wrong, the one before could: what it wrote last stands.
+func standsAlive(store *v1alpha1.UploadStore, r replica) bool {
+	if r.life.IsAlive() || !r.life.MayBeAlive() {
+		return r.life.IsAlive()
+	}
+	return slices.ContainsFunc(store.Status.Replicas, func(listed v1alpha1.UploadStoreReplica) bool {
+		return heartbeat.LeaseName(listed.Name) == r.lease.Name
+	})
 }
 
 // reportOf is what a Lease says of a replica of the store. Where a replica of a Managed store is, is known without it;
@@ -213,7 +215,7 @@ func readiness(store *v1alpha1.UploadStore, seen sightings) metav1.Condition {
 	case seen.lost != nil:
 		return metav1.Condition{
 			Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonDataplaneLost,
-			Message: fmt.Sprintf("No replica is alive. The last one, whose Lease is %q, was seen at %s: start it again.",
+			Message: fmt.Sprintf("No replica is alive. The last one, whose Lease is %q, renewed it at %s by its own clock: start it again.",
 				seen.lost.Name, heartbeat.LastSeen(seen.lost).UTC().Format(time.RFC3339)),
 		}
 	default:

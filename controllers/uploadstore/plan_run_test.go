@@ -6,7 +6,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -72,7 +71,7 @@ func holding(replicas ...string) func(*observation) {
 	}
 }
 
-func alive(o *observation) { o.leases = []coordinationv1.Lease{lease("models-0", 0)} }
+func alive(o *observation) { o.replicas = seen(0, lease("models-0", 0)) }
 
 func withoutClaim(o *observation) { o.run.claim = nil }
 
@@ -128,7 +127,7 @@ func TestReadinessOfAManagedStore(t *testing.T) {
 		{name: "all is well", o: running(1, alive), ready: "True DataplaneReady", says: "The dataplane takes sessions."},
 		{name: "nobody has reported", o: running(1), ready: "False DataplaneStarting", says: "have not reported yet"},
 		{
-			name: "a replica is cut off", o: running(1, func(o *observation) { o.leases = []coordinationv1.Lease{lease("models-0", 3600e9)} }),
+			name: "a replica is cut off", o: running(1, func(o *observation) { o.replicas = seen(0, lease("models-0", 3600e9)) }),
 			ready: "False DataplaneLost", says: "kubectl logs models-0",
 		},
 		{name: "the claim is missing", o: running(1, withoutClaim), ready: "False ClaimNotFound", says: "create it"},

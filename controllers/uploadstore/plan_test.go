@@ -8,9 +8,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	testingclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -70,7 +72,7 @@ func TestPlan(t *testing.T) {
 			name:   "a store whose replicas are all lost says which was there last, and when",
 			leases: []coordinationv1.Lease{lease("models-0", time.Hour), lease("models-1", time.Minute)},
 			want: expected{
-				ready: "False DataplaneLost", says: `whose Lease is "slipway-models-1", was seen at 2026-11-23T11:59:00Z: start it again`,
+				ready: "False DataplaneLost", says: `whose Lease is "slipway-models-1", renewed it at 2026-11-23T11:59:00Z by its own clock: start it again`,
 				capacity: -1, available: -1,
 			},
 		},
@@ -128,7 +130,7 @@ func TestPlan(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			o := observation{store: store(), leases: test.leases, sessions: test.sessions}
+			o := observation{store: store(), replicas: seen(0, test.leases...), sessions: test.sessions}
 			p := planFor(o, noon)
 			got := read(p)
 			if strings.Contains(got.says, test.want.says) {
@@ -154,7 +156,7 @@ func TestALeaseMisleadsNobody(t *testing.T) {
 	for name, test := range map[string]struct {
 		managed bool
 		lease   coordinationv1.Lease
-		want    string // the endpoint, or else what is wrong
+		want    string // the endpoint, or else what is wrong; empty where it counts as not alive
 	}{
 		"the store's Service":             {false, lease("models-0", 0, at("https://models.ml.svc:8443")), "https://models.ml.svc:8443"},
 		"a Pod of it":                     {false, lease("a", 0, at("https://web-0.models.ml.svc:8443")), "https://web-0.models.ml.svc:8443"},
@@ -164,7 +166,7 @@ func TestALeaseMisleadsNobody(t *testing.T) {
 		"somewhere else":                  {false, lease("a", 0, at("https://evil.example:443")), "is no name of the store's certificate"},
 		"another store":                   {false, lease("a", 0, at("https://other.ml.svc:8443")), "is no name of the store's certificate"},
 		"the store without TLS":           {false, lease("a", 0, at("http://models.ml.svc:8443")), "plain HTTP is for loopback"},
-		"years ahead":                     {false, lease("models-0", 0, ahead), "which is yet to come"},
+		"years ahead":                     {false, lease("models-0", 0, ahead), ""},
 		"a Managed store's Pod":           {true, lease("models-1", 0), "https://models-1.models-replicas.ml.svc:8443"},
 		"a Managed store, somewhere else": {true, lease("models-1", 0, at("https://evil.example")), "https://models-1.models-replicas.ml.svc:8443"},
 		"no Pod of a Managed store":       {true, lease("other-1", 0), "is not that of a Pod of UploadStore"},
@@ -176,10 +178,11 @@ func TestALeaseMisleadsNobody(t *testing.T) {
 			if test.managed {
 				s.Spec.Dataplane.Mode = v1alpha1.DataplaneModeManaged
 			}
-			seen := look(s, []coordinationv1.Lease{test.lease}, noon)
+			seen := look(s, seen(0, test.lease))
 			switch {
 			case len(seen.alive) == 1 && seen.alive[0].Replica.Endpoint == test.want && seen.invalid == nil:
 			case len(seen.alive) == 0 && seen.invalid != nil && strings.Contains(seen.invalid.Error(), test.want):
+			case test.want == "" && len(seen.alive) == 0 && seen.lost != nil:
 			default:
 				t.Errorf("alive %+v, invalid %v, want %q", seen.alive, seen.invalid, test.want)
 			}
@@ -188,33 +191,68 @@ func TestALeaseMisleadsNobody(t *testing.T) {
 }
 
 func TestARenewedLeaseAloneIsNotWritten(t *testing.T) {
-	o := observation{store: store(), leases: []coordinationv1.Lease{lease("models-0", 10*time.Second)}}
+	o := observation{store: store(), replicas: seen(0, lease("models-0", 10*time.Second))}
 	o.store.Status = *planFor(o, noon).status
 
-	o.leases = []coordinationv1.Lease{lease("models-0", 0)}
+	o.replicas = seen(0, lease("models-0", 0))
 	if p := planFor(o, noon); p.status != nil || p.requeueAfter != 15*time.Second {
 		t.Errorf("a renewal alone plans %+v", p)
 	}
-	o.leases = []coordinationv1.Lease{lease("models-0", 0, reports("1000", "899"))}
+	o.replicas = seen(0, lease("models-0", 0, reports("1000", "899")))
 	if p := planFor(o, noon); p.status == nil || *p.status.AvailableBytes != 899 {
 		t.Errorf("a renewal with less available plans %+v", p)
 	}
 }
 
 func TestAReadyStoreIsLostWhenItsLeaseRunsOut(t *testing.T) {
-	o := observation{store: store(), leases: []coordinationv1.Lease{lease("models-0", 0)}}
+	o := observation{store: store(), replicas: seen(0, lease("models-0", 0))}
 	before := planFor(o, noon)
 	o.store.Status = *before.status
 
+	o.replicas = seen(before.requeueAfter-time.Nanosecond, lease("models-0", 0))
 	if p := planFor(o, noon.Add(before.requeueAfter-time.Nanosecond)); p.status != nil {
 		t.Errorf("the store is given up early: %+v", p.status)
 	}
+	o.replicas = seen(before.requeueAfter, lease("models-0", 0))
 	lost := planFor(o, noon.Add(before.requeueAfter))
 	if got := read(lost).ready; got != "False DataplaneLost" {
 		t.Errorf("the store is %q when the Lease has run out", got)
 	}
 	if got, want := lost.status.Conditions[0].LastTransitionTime.Time, noon.Add(15*time.Second); !got.Equal(want) {
 		t.Errorf("the transition time is %v, want %v", got, want)
+	}
+}
+
+// After a restart with a clock that is wrong nobody can tell by its Lease whether a replica is alive: what the operator
+// before knew stands, until the Lease is renewed or has run out.
+func TestAReplicaInDoubtStandsAsItStood(t *testing.T) {
+	for name, ready := range map[string]string{"alive": "True DataplaneReady", "lost": "False DataplaneLost"} {
+		for _, off := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
+			o := observation{store: store(), replicas: seen(0, lease("models-0", 0))}
+			if name == "lost" {
+				o.replicas = seen(15*time.Second, lease("models-0", 0))
+			}
+			o.store.Status = *planFor(o, noon).status
+			clock := testingclock.NewFakePassiveClock(noon.Add(off))
+			restarted, l := liveness.NewObserver(clock), lease("models-0", 0)
+			for passed, want := range map[time.Duration]string{0: ready, 15*time.Second - 1: ready} {
+				clock.SetTime(noon.Add(off + passed))
+				o.replicas = []replica{{&l, restarted.Observe(&l)}}
+				if p := planFor(o, clock.Now()); p.status != nil {
+					t.Errorf("%s, off by %v, after %v: it is %q, want %q", name, off, passed, read(p).ready, want)
+				}
+			}
+			clock.SetTime(noon.Add(off + 15*time.Second))
+			o.replicas = []replica{{&l, restarted.Observe(&l)}}
+			if p := planFor(o, clock.Now()); ready == "True DataplaneReady" && (p.status == nil || len(p.status.Replicas) != 0) {
+				t.Errorf("%s, off by %v: it is believed for ever", name, off)
+			}
+			l = lease("models-0", -time.Second)
+			o.replicas = []replica{{&l, restarted.Observe(&l)}}
+			if p := planFor(o, clock.Now()); ready == "False DataplaneLost" && (p.status == nil || read(p).ready != "True DataplaneReady") {
+				t.Errorf("%s, off by %v: it does not come back", name, off)
+			}
+		}
 	}
 }
 
@@ -263,6 +301,27 @@ func lease(replica string, ago time.Duration, changes ...func(*coordinationv1.Le
 	return l
 }
 
+// seen is what is known of Leases that long after noon by who has seen each renewed in time.
+func seen(after time.Duration, leases ...coordinationv1.Lease) []replica {
+	clock := testingclock.NewFakePassiveClock(noon)
+	var replicas []replica
+	for i := range leases {
+		l := &leases[i]
+		life := liveness.NoLife()
+		if renewed := l.Spec.RenewTime; renewed != nil && !renewed.After(noon) {
+			clock.SetTime(renewed.Time)
+			observer := liveness.NewObserver(clock)
+			observer.Observe(l)
+			clock.SetTime(noon.Add(after))
+			life = observer.Observe(l)
+		} else if renewed != nil {
+			life = liveness.NewObserver(clock).Observe(l)
+		}
+		replicas = append(replicas, replica{l, life})
+	}
+	return replicas
+}
+
 func reports(capacity, available string) func(*coordinationv1.Lease) {
 	return func(l *coordinationv1.Lease) {
 		l.Annotations[v1alpha1.CapacityBytesAnnotation] = capacity
@@ -287,7 +346,7 @@ func finished(s v1alpha1.UploadSession) v1alpha1.UploadSession {
 
 // What kubectl get shows is short.
 func TestWhatIsDisplayedIsShort(t *testing.T) {
-	o := observation{store: store(), leases: []coordinationv1.Lease{lease(strings.Repeat("a", 63), time.Second)}}
+	o := observation{store: store(), replicas: seen(0, lease(strings.Repeat("a", 63), time.Second))}
 	o.store.Spec.Volume.ClaimName = strings.Repeat("b", 253)
 	status := planFor(o, noon).status
 	want := v1alpha1.UploadStoreDisplay{

@@ -55,7 +55,7 @@ func notReady(o observation, seen sightings, amiss *trouble) metav1.Condition {
 		c.Message = "No replica takes sessions yet. " + amiss.message
 	case seen.lost != nil && len(seen.alive) == 0:
 		c.Reason = v1alpha1.ReasonDataplaneLost
-		c.Message = fmt.Sprintf("The Pods are ready, and none renews its Lease; %q was the last, at %s: see whether they reach the API server, in kubectl logs %s-0.",
+		c.Message = fmt.Sprintf("The Pods are ready, and none renews its Lease; %q was the last, at %s by its own clock: see whether they reach the API server, in kubectl logs %s-0.",
 			seen.lost.Name, heartbeat.LastSeen(seen.lost).UTC().Format(time.RFC3339), o.store.Name)
 	default:
 		c.Message = "The Pods are ready and have not reported yet."

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/controllers/managed"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // retryConflictAfter is how long a reconcile whose observation was out of date waits.
@@ -35,6 +36,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Dataplane is what the dataplanes of Managed stores have in common.
 	Dataplane managed.Options
+	// Liveness tells which replicas are alive.
+	Liveness *liveness.Observer
 	// Clock tells the time.
 	Clock clock.PassiveClock
 

@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 const (
@@ -24,8 +25,6 @@ const (
 	doubtful = time.Second
 	// maxReplicas bounds how many endpoints are remembered.
 	maxReplicas = 256
-	// leaseSkew is how far the clocks of two replicas may be apart.
-	leaseSkew = 5 * time.Second
 )
 
 // Replicas tells where the other replicas of the store are, by their Leases. It
@@ -35,6 +34,7 @@ type Replicas struct {
 	live      client.Reader // no cache
 	clock     session.Clock
 	owners    *owners
+	liveness  *liveness.Observer
 	endpoints *cache.LRUExpireCache // name of a replica -> sighting
 }
 
@@ -69,6 +69,7 @@ func (r *Replicas) Endpoint(ctx context.Context, replica string) (string, error)
 	err := r.live.Get(ctx, client.ObjectKey{Namespace: r.place.namespace, Name: v1alpha1.LeaseNamePrefix + replica}, &lease)
 	switch {
 	case apierrors.IsNotFound(err):
+		r.liveness.Forget(r.place.namespace, v1alpha1.LeaseNamePrefix+replica)
 		seen = sighting{err: fmt.Errorf("%w: it has no Lease", upload.ErrAway), since: now}
 	case err != nil && remembered && seen.err == nil:
 		return seen.endpoint, nil
@@ -76,7 +77,7 @@ func (r *Replicas) Endpoint(ctx context.Context, replica string) (string, error)
 		return "", fmt.Errorf("%w: %w", upload.ErrUnavailable, err)
 	default:
 		seen = sighting{since: now}
-		seen.endpoint, seen.err = endpointOf(&lease, r.place.store, now)
+		seen.endpoint, seen.err = r.endpointOf(&lease)
 	}
 	r.endpoints.Add(replica, seen, stale)
 	return seen.endpoint, seen.err
@@ -99,14 +100,13 @@ func (r *Replicas) Unreachable(replica string) {
 // Mistaken forgets who owns a session: somebody else does by now, or nobody.
 func (r *Replicas) Mistaken(name upload.Name) { r.owners.forget(name) }
 
-// endpointOf is where the replica of a Lease is, if that is alive and of the store.
-func endpointOf(lease *coordinationv1.Lease, store string, now time.Time) (string, error) {
-	if of := lease.Labels[v1alpha1.StoreLabel]; of != store {
+// endpointOf is where the replica of a Lease is, if that may be alive and is of the store. To call one that is not
+// alive costs the call.
+func (r *Replicas) endpointOf(lease *coordinationv1.Lease) (string, error) {
+	if of := lease.Labels[v1alpha1.StoreLabel]; of != r.place.store {
 		return "", fmt.Errorf("%w: its Lease is of store %q", upload.ErrAway, of)
 	}
-	spec := lease.Spec
-	if spec.RenewTime == nil || spec.LeaseDurationSeconds == nil ||
-		!now.Before(spec.RenewTime.Add(time.Duration(*spec.LeaseDurationSeconds)*time.Second+leaseSkew)) {
+	if !r.liveness.Observe(lease).MayBeAlive() {
 		return "", fmt.Errorf("%w: its Lease has run out", upload.ErrAway)
 	}
 	return lease.Annotations[v1alpha1.EndpointAnnotation], nil

@@ -18,6 +18,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/dataplane/upload"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // apiServer is one that counts what it is asked, and may be away.
@@ -62,7 +63,8 @@ func aLease(now time.Time, changes ...func(*coordinationv1.Lease)) *coordination
 
 func newReplicas(api *apiServer, clock *clocktesting.FakeClock) *Replicas {
 	return &Replicas{
-		place: here, live: api, clock: clock, owners: newOwners(clock), endpoints: lru.NewLRUExpireCacheWithClock(maxReplicas, clock),
+		place: here, live: api, clock: clock, owners: newOwners(clock), liveness: liveness.NewObserver(clock),
+		endpoints: lru.NewLRUExpireCacheWithClock(maxReplicas, clock),
 	}
 }
 
@@ -76,11 +78,11 @@ func TestEndpointsAreThoseOfLiveReplicasOfTheStore(t *testing.T) {
 		"of no store":        {func(l *coordinationv1.Lease) { l.Labels = nil }, upload.ErrAway},
 		"in another place":   {func(l *coordinationv1.Lease) { l.Namespace = "other" }, upload.ErrAway},
 		"of another replica": {func(l *coordinationv1.Lease) { l.Name = "slipway-models-2" }, upload.ErrAway},
-		"run out": {func(l *coordinationv1.Lease) {
-			l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(noon.Add(-35 * time.Second)))
-		}, upload.ErrAway},
-		"almost run out": {func(l *coordinationv1.Lease) {
-			l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(noon.Add(-34 * time.Second)))
+		"run out, by a clock that may be wrong": {func(l *coordinationv1.Lease) {
+			l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(noon.Add(-2 * time.Hour)))
+		}, nil},
+		"yet to come, by a clock that may be wrong": {func(l *coordinationv1.Lease) {
+			l.Spec.RenewTime = ptr.To(metav1.NewMicroTime(noon.Add(2 * time.Hour)))
 		}, nil},
 		"never renewed":  {func(l *coordinationv1.Lease) { l.Spec.RenewTime = nil }, upload.ErrAway},
 		"without an end": {func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = nil }, upload.ErrAway},
@@ -91,6 +93,34 @@ func TestEndpointsAreThoseOfLiveReplicasOfTheStore(t *testing.T) {
 				t.Errorf("got %q, %v, want %v", got, err, c.want)
 			}
 		})
+	}
+}
+
+// A Lease counts from when it was seen to change, whatever the clocks of the two replicas say.
+func TestAReplicaIsAliveWhileItRenewsItsLease(t *testing.T) {
+	for _, off := range []time.Duration{-2 * time.Hour, 0, 2 * time.Hour} {
+		clock := clocktesting.NewFakeClock(noon)
+		renewed := func() *coordinationv1.Lease { return aLease(clock.Now().Add(off)) }
+		api := newAPIServer(t, renewed())
+		r := newReplicas(api, clock)
+		expect := func(want error, when string) {
+			t.Helper()
+			if _, err := r.Endpoint(t.Context(), "models-1"); !errors.Is(err, want) {
+				t.Errorf("off by %v, %s: got %v, want %v", off, when, err, want)
+			}
+		}
+		for range 10 {
+			expect(nil, "while it renews")
+			clock.Step(10 * time.Second)
+			if err := errors.Join(api.Delete(t.Context(), renewed()), api.Create(t.Context(), renewed())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expect(nil, "renewed last")
+		clock.Step(34 * time.Second)
+		expect(nil, "before it has run out")
+		clock.Step(freshEndpoint)
+		expect(upload.ErrAway, "when it has run out")
 	}
 }
 

@@ -33,6 +33,7 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/metrics"
 	"github.com/slipway-dev/slipway/dataplane/session"
 	"github.com/slipway-dev/slipway/dataplane/upload"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 // Defaults of Config.
@@ -138,7 +139,7 @@ func (c *Cluster) Directory() upload.Directory { return directory{c.place, c.liv
 // and concurrently.
 func (c *Cluster) Replicas() *Replicas {
 	return &Replicas{
-		place: c.place, live: c.live, clock: c.config.Clock, owners: c.owners,
+		place: c.place, live: c.live, clock: c.config.Clock, owners: c.owners, liveness: liveness.NewObserver(c.config.Clock),
 		endpoints: lru.NewLRUExpireCacheWithClock(maxReplicas, c.config.Clock),
 	}
 }

@@ -31,7 +31,7 @@ var house = []room{
 
 	// The operator: a room for each kind, which do not know each other, what they
 	// share, and the wiring of all. It never meets the dataplane.
-	{path: "controllers", rooms: []string{"controllers/...", "api/..."}, libraries: kubernetes},
+	{path: "controllers", rooms: []string{"controllers/...", "liveness", "api/..."}, libraries: kubernetes},
 	{path: "controllers/keyring", rooms: []string{
 		"api/...", "controllers/hosts", "controllers/metrics", "controllers/retry", "telemetry",
 	}, libraries: kubernetes},
@@ -106,10 +106,13 @@ var house = []room{
 	{
 		path: "dataplane/cluster",
 		rooms: []string{
-			"dataplane/metrics", "dataplane/upload", "dataplane/session", "dataplane/strictjson", "api/...",
+			"dataplane/metrics", "dataplane/upload", "dataplane/session", "dataplane/strictjson", "liveness", "api/...",
 		},
 		libraries: kubernetes,
 	},
+
+	// Whether a replica is alive: the one rule of the operator and the dataplanes.
+	{path: "liveness", rooms: []string{"api/..."}, libraries: []string{"k8s.io/api/coordination", "k8s.io/apimachinery/pkg/types"}},
 
 	// The Go client: nothing but the standard library.
 	{path: "client"},
@@ -127,7 +130,7 @@ var house = []room{
 }
 
 // operator is what a reconciler may use of the module.
-var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/display", "controllers/heartbeat", "controllers/metrics", "controllers/retry", "telemetry"}
+var operator = []string{"api/...", "controllers/admission", "controllers/conditions", "controllers/display", "controllers/heartbeat", "controllers/metrics", "controllers/retry", "liveness", "telemetry"}
 
 // openTelemetry is what makes and sends spans.
 var openTelemetry = []string{"go.opentelemetry.io"}
@@ -147,12 +150,13 @@ var kubernetes = []string{
 // A test may import more than the code it tests, but not leave its wing.
 var wings = []room{
 	{path: "api/...", rooms: []string{"api/...", "test/..."}, libraries: kubernetesTests},
-	{path: "controllers/...", rooms: []string{"controllers/...", "api/...", "test/..."}, libraries: kubernetesTests},
+	{path: "controllers/...", rooms: []string{"controllers/...", "liveness", "api/...", "test/..."}, libraries: kubernetesTests},
 	// The core's tests run it over a real sink.
 	{path: "dataplane/session", rooms: []string{"dataplane/session", "dataplane/sink/..."}, libraries: testLibraries},
-	{path: "dataplane/...", rooms: []string{"dataplane/...", "api/...", "test/..."}, libraries: kubernetesTests},
+	{path: "dataplane/...", rooms: []string{"dataplane/...", "liveness", "api/...", "test/..."}, libraries: kubernetesTests},
 	// The client's tests call the real dataplane.
 	{path: "client", rooms: []string{"client", "dataplane/..."}, libraries: slices.Concat(testLibraries, []string{"github.com/minio/crc64nvme"})},
+	{path: "liveness", rooms: []string{"api/..."}, libraries: kubernetesTests},
 	{path: "telemetry", libraries: slices.Concat(testLibraries, openTelemetry, []string{"github.com/go-logr/logr", "sigs.k8s.io/controller-runtime/pkg/reconcile"})},
 	{path: "cmd/...", rooms: []string{"..."}, libraries: []string{"..."}},
 	{path: "test/boundaries"},

@@ -25,6 +25,7 @@ import (
 	"github.com/slipway-dev/slipway/controllers/metrics"
 	"github.com/slipway-dev/slipway/controllers/uploadsession"
 	"github.com/slipway-dev/slipway/controllers/uploadstore"
+	"github.com/slipway-dev/slipway/liveness"
 )
 
 const (
@@ -42,7 +43,7 @@ var dataplaneOptions = managed.Options{Image: "slipway-dataplane:test", Role: ma
 // world is a namespace, a clock and the two reconcilers, stepped by hand.
 type world struct {
 	namespace string
-	clock     *testingclock.FakePassiveClock
+	clock     *settableClock
 	sessions  *uploadsession.Reconciler
 	stores    *uploadstore.Reconciler
 	events    chan string
@@ -55,17 +56,29 @@ func newWorld(ctx context.Context) *world {
 	Expect(user.Create(ctx, namespace)).To(Succeed())
 	recorder := events.NewFakeRecorder(100)
 	// The API server stamps deletions with its own time, so the clock starts there.
-	clock := testingclock.NewFakePassiveClock(time.Now().Truncate(time.Second))
+	clock := &settableClock{FakePassiveClock: testingclock.NewFakePassiveClock(time.Now().Truncate(time.Second))}
+	replicas := liveness.NewObserver(clock)
 	return &world{
 		namespace: namespace.Name,
 		clock:     clock,
-		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Clock: clock, Metrics: metrics.NewTransitions(nil)},
-		stores:    &uploadstore.Reconciler{Client: operator, Direct: operator, Recorder: recorder, Dataplane: dataplaneOptions, Clock: clock},
+		sessions:  &uploadsession.Reconciler{Client: operator, Recorder: recorder, Liveness: replicas, Clock: clock, Metrics: metrics.NewTransitions(nil)},
+		stores:    &uploadstore.Reconciler{Client: operator, Direct: operator, Recorder: recorder, Dataplane: dataplaneOptions, Liveness: replicas, Clock: clock},
 		events:    recorder.Events,
 	}
 }
 
-func (w *world) pass(d time.Duration) { w.clock.SetTime(w.clock.Now().Add(d)) }
+func (w *world) pass(d time.Duration) { w.clock.SetTime(w.clock.FakePassiveClock.Now().Add(d)) }
+
+// settableClock is a clock that somebody sets while it runs: that is no time that passes.
+type settableClock struct {
+	*testingclock.FakePassiveClock
+	set time.Duration
+}
+
+func (c *settableClock) Now() time.Time { return c.FakePassiveClock.Now().Add(c.set) }
+
+// Since counts from a time before the clock was set.
+func (c *settableClock) Since(t time.Time) time.Duration { return c.FakePassiveClock.Now().Sub(t) }
 
 func (w *world) key(name string) client.ObjectKey {
 	return client.ObjectKey{Namespace: w.namespace, Name: name}
