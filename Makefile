@@ -71,7 +71,7 @@ test-e2e: ## The end-to-end suite on the cluster of KUBECONFIG, which must be wi
 	@mkdir -p bin/e2e
 	sed -e 's|slipway-manager:dev|$(MANAGER_IMAGE)|' -e 's|slipway-dataplane:dev|$(DATAPLANE_IMAGE)|' dist/install.yaml >bin/e2e/install.yaml
 	E2E_MANIFEST=$(CURDIR)/bin/e2e/install.yaml E2E_IMAGE=$(E2E_IMAGE) KUBECTL=$(KUBECTL) \
-		DATAPLANE_IMAGE=$(DATAPLANE_IMAGE) DATAPLANE_NEXT_IMAGE=$(DATAPLANE_NEXT_IMAGE) \
+		MANAGER_IMAGE=$(MANAGER_IMAGE) DATAPLANE_IMAGE=$(DATAPLANE_IMAGE) DATAPLANE_NEXT_IMAGE=$(DATAPLANE_NEXT_IMAGE) \
 		go run github.com/onsi/ginkgo/v2/ginkgo --procs=$(E2E_PROCS) --label-filter='$(E2E)' --timeout=40m $(if $(CI),--no-color) \
 		--poll-progress-after=3m --junit-report=junit.xml --output-dir=bin/e2e ./test/e2e
 

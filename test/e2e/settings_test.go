@@ -11,6 +11,8 @@ var settings = struct {
 	agentImage string
 	// dataplaneImage is what the manifest runs, nextDataplaneImage what a store is rolled to.
 	dataplaneImage, nextDataplaneImage string
+	// managerImage is what the manifest runs too.
+	managerImage string
 	// manifest is the file that installs Slipway, with the images of this run.
 	manifest string
 	// existing is set where Slipway is installed already, and is to stay.
@@ -20,6 +22,7 @@ var settings = struct {
 	kubectl     string
 }{
 	agentImage:         os.Getenv("E2E_IMAGE"),
+	managerImage:       os.Getenv("MANAGER_IMAGE"),
 	dataplaneImage:     os.Getenv("DATAPLANE_IMAGE"),
 	nextDataplaneImage: os.Getenv("DATAPLANE_NEXT_IMAGE"),
 	manifest:           os.Getenv("E2E_MANIFEST"),

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/slipway-dev/slipway/test/printed"
 )
 
 const (
@@ -17,23 +19,14 @@ const (
 	dataplaneImage = registry + "/slipway-dataplane:1"
 )
 
-// printed is the block of docs/install.md that has the words, without what the reader fills in.
-func printed(t *testing.T, words string) string {
+// block is the block of docs/install.md that has the words, without what the reader fills in.
+func block(t *testing.T, words string) string {
 	t.Helper()
-	found := ""
-	for i, block := range strings.Split(readFile(t, "docs/install.md"), "```") {
-		// Every other part is one, after the name of its language.
-		if _, block, _ = strings.Cut(block, "\n"); i%2 == 1 && strings.Contains(block, words) {
-			if found != "" {
-				t.Fatalf("%q is printed twice", words)
-			}
-			found = strings.ReplaceAll(block, "<registry>", registry)
-		}
+	found, err := printed.Block(filepath.Join(repository, "docs", "install.md"), words)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if found == "" {
-		t.Fatalf("%q is not printed", words)
-	}
-	return found
+	return strings.ReplaceAll(found, "<registry>", registry)
 }
 
 // clone is a copy of what the ways to install read and write, so that none of them changes the repository.
@@ -95,7 +88,7 @@ func TestNotesTellOfMissingImages(t *testing.T) {
 func TestPrintedWaysHaveTheImages(t *testing.T) {
 	t.Run("one file", func(t *testing.T) {
 		dir := clone(t)
-		dist, _, _ := strings.Cut(printed(t, "make dist"), "\n")
+		dist, _, _ := strings.Cut(block(t, "make dist"), "\n")
 		must(t)(run(t, nil, "sh", "-euc", "cd '"+dir+"' && "+dist))
 		content, err := os.ReadFile(filepath.Join(dir, manifest))
 		if err != nil {
@@ -104,7 +97,7 @@ func TestPrintedWaysHaveTheImages(t *testing.T) {
 		runsTheImages(t, objects(t, string(content)))
 	})
 	t.Run("helm", func(t *testing.T) {
-		command := strings.Fields(strings.ReplaceAll(printed(t, "helm install"), "\\\n", " "))
+		command := strings.Fields(strings.ReplaceAll(block(t, "helm install"), "\\\n", " "))
 		args := []string{"template"}
 		for _, arg := range command[2:] {
 			if arg != "--create-namespace" {
@@ -115,13 +108,13 @@ func TestPrintedWaysHaveTheImages(t *testing.T) {
 	})
 	t.Run("make", func(t *testing.T) {
 		// What kubectl would be given is printed.
-		command := strings.TrimSpace(printed(t, "make deploy")) + ` -s KUBECTL="sh -c cat kubectl"`
+		command := strings.TrimSpace(block(t, "make deploy")) + ` -s KUBECTL="sh -c cat kubectl"`
 		runsTheImages(t, objects(t, must(t)(run(t, nil, "sh", "-euc", command))))
 	})
 	t.Run("kustomization", func(t *testing.T) {
 		dir := clone(t)
 		remote := regexp.MustCompile(`github\.com/\S+\?ref=\.{3}`)
-		kustomization := remote.ReplaceAllString(printed(t, "resources: [github.com/"), "../config/default")
+		kustomization := remote.ReplaceAllString(block(t, "resources: [github.com/"), "../config/default")
 		own := filepath.Join(dir, "own")
 		if err := os.Mkdir(own, 0o755); err != nil {
 			t.Fatal(err)
