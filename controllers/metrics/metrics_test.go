@@ -45,12 +45,19 @@ func holds(bytes int64) v1alpha1.UploadSessionStatus {
 
 // everything is a namespace with one of each.
 func everything() []client.Object {
+	heldUp := holds(200)
+	heldUp.Conditions = []metav1.Condition{{
+		Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonReplicaNotReady,
+	}}
 	ended := holds(100)
 	ended.CompletionTime = metav1.NewTime(noon)
 	return []client.Object{
 		&v1alpha1.UploadStore{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "ml", Name: "models"},
-			Spec:       v1alpha1.UploadStoreSpec{Limits: v1alpha1.StoreLimits{MinFreeBytes: ptr.To[int64](10)}},
+			Spec: v1alpha1.UploadStoreSpec{
+				Dataplane: v1alpha1.DataplaneSpec{Mode: v1alpha1.DataplaneModeManaged, Replicas: 2},
+				Limits:    v1alpha1.StoreLimits{MinFreeBytes: ptr.To[int64](10)},
+			},
 			Status: v1alpha1.UploadStoreStatus{
 				Conditions:    []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}},
 				CapacityBytes: ptr.To[int64](1000), AvailableBytes: ptr.To[int64](900), ReservedBytes: ptr.To[int64](0), // late
@@ -64,7 +71,7 @@ func everything() []client.Object {
 				ActiveSessions: ptr.To[int32](2), ReservedBytes: ptr.To[int64](300),
 			}},
 		},
-		session("a", holds(100)), session("b", holds(200)), session("c", ended),
+		session("a", holds(100)), session("b", heldUp), session("c", ended), session("g", heldUp),
 		session("d", told(v1alpha1.ReasonQuotaExceeded, `Waits for activeSessions of UploadQuota "team": needs 1`)),
 		session("e", told(v1alpha1.ReasonQuotaExceeded, `Waits for activeSessions of UploadQuota "team": needs 1`)),
 		session("f", v1alpha1.UploadSessionStatus{}),
@@ -115,10 +122,13 @@ func TestStanding(t *testing.T) {
 		"slipway_store_ready{namespace=ml,store=models}":                                        1,
 		"slipway_store_capacity_bytes{namespace=ml,store=models}":                               1000,
 		"slipway_store_available_bytes{namespace=ml,store=models}":                              900,
-		"slipway_store_reserved_bytes{namespace=ml,store=models}":                               300,
-		"slipway_store_active_sessions{namespace=ml,store=models}":                              2,
+		"slipway_store_reserved_bytes{namespace=ml,store=models}":                               500,
+		"slipway_store_active_sessions{namespace=ml,store=models}":                              3,
 		"slipway_store_min_free_bytes{namespace=ml,store=models}":                               10,
 		"slipway_store_replicas{namespace=ml,store=models}":                                     1,
+		"slipway_store_desired_replicas{namespace=ml,store=models}":                             2,
+		"slipway_sessions_active{namespace=ml,reason=None,store=models}":                        1,
+		"slipway_sessions_active{namespace=ml,reason=ReplicaNotReady,store=models}":             2,
 		"slipway_quota_hard_sessions{limit=activeSessions,namespace=ml,quota=team}":             2,
 		"slipway_quota_used_sessions{limit=activeSessions,namespace=ml,quota=team}":             2,
 		"slipway_quota_hard_bytes{limit=reservedBytes,namespace=ml,quota=team}":                 500,

@@ -45,12 +45,17 @@ var (
 		"What the store keeps free on its volume: limits.minFreeBytes.")
 	storeReplicas = store("slipway_store_replicas",
 		"Replicas of the store that are alive.")
+	storeDesired = store("slipway_store_desired_replicas",
+		"Replicas that a Managed store asks for.")
 
 	quotaHardSessions = quota("slipway_quota_hard_sessions", "How many sessions a quota allows, by the limit of spec.hard.")
 	quotaUsedSessions = quota("slipway_quota_used_sessions", "How many sessions are taken of a quota's limit, those of the owner who has most where it is one for each owner.")
 	quotaHardBytes    = quota("slipway_quota_hard_bytes", "How many bytes a quota allows, by the limit of spec.hard.")
 	quotaUsedBytes    = quota("slipway_quota_used_bytes", "How many bytes are taken of a quota's limit, those of the owner who has most where it is one for each owner.")
 
+	active = prometheus.NewDesc("slipway_sessions_active",
+		"Sessions that are admitted and have not ended, by how they stand (None where they have not been told yet).",
+		[]string{"namespace", "store", "reason"}, nil)
 	waiting = prometheus.NewDesc("slipway_sessions_waiting",
 		"Sessions that wait to be admitted, by what they wait for (None where they have not been told yet) and the quota, if it is one.",
 		[]string{"namespace", "reason", "quota"}, nil)
@@ -70,7 +75,7 @@ func quota(name, help string) *prometheus.Desc {
 func (*Standing) Describe(to chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		collected, storeReady, storeCapacity, storeAvailable, storeReserved, storeSessions, storeMinFree, storeReplicas,
-		quotaHardSessions, quotaUsedSessions, quotaHardBytes, quotaUsedBytes, waiting, waitingOldest,
+		storeDesired, quotaHardSessions, quotaUsedSessions, quotaHardBytes, quotaUsedBytes, active, waiting, waitingOldest,
 	} {
 		to <- desc
 	}
@@ -106,6 +111,11 @@ func (c *Standing) Collect(to chan<- prometheus.Metric) {
 	for i := range quotas.Items {
 		tellQuota(to, &quotas.Items[i])
 	}
+	for store, h := range held {
+		for reason, n := range h.sessions {
+			gauge(to, active, float64(n), store.Namespace, store.Name, reason)
+		}
+	}
 	for wanted, line := range queue {
 		gauge(to, waiting, float64(line.sessions), wanted.namespace, wanted.reason, wanted.quota)
 		gauge(to, waitingOldest, line.oldest.Seconds(), wanted.namespace, wanted.reason, wanted.quota)
@@ -113,7 +123,11 @@ func (c *Standing) Collect(to chan<- prometheus.Metric) {
 }
 
 // holding is what the sessions of a store hold.
-type holding struct{ sessions, bytes int64 }
+type holding struct {
+	bytes int64
+	// sessions are how many there are, by how they stand.
+	sessions map[string]int64
+}
 
 // want is what sessions of a namespace wait for.
 type want struct{ namespace, reason, quota string }
@@ -132,8 +146,13 @@ func (c *Standing) count(sessions []v1alpha1.UploadSession) (map[client.ObjectKe
 		switch {
 		case admission.Holds(s):
 			key := client.ObjectKey{Namespace: s.Namespace, Name: s.Spec.StoreRef.Name}
-			h := held[key]
-			held[key] = holding{h.sessions + 1, h.bytes + *s.Status.Admission.ReservedBytes}
+			h, ok := held[key]
+			if !ok {
+				h.sessions = map[string]int64{}
+			}
+			h.bytes += *s.Status.Admission.ReservedBytes
+			h.sessions[standsAs(s)]++
+			held[key] = h
 		case admission.Asks(s):
 			reason, quota := admission.WaitsFor(s)
 			key := want{s.Namespace, cmp.Or(known(reason), none), quota}
@@ -144,6 +163,14 @@ func (c *Standing) count(sessions []v1alpha1.UploadSession) (map[client.ObjectKe
 	return held, queue
 }
 
+// standsAs is why a session that is admitted has not ended, as its status tells.
+func standsAs(s *v1alpha1.UploadSession) string {
+	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionSucceeded); c != nil {
+		return cmp.Or(known(c.Reason), none)
+	}
+	return none
+}
+
 func tellStore(to chan<- prometheus.Metric, s *v1alpha1.UploadStore, held holding) {
 	tell := func(desc *prometheus.Desc, value float64) { gauge(to, desc, value, s.Namespace, s.Name) }
 	ready := 0.0
@@ -152,8 +179,15 @@ func tellStore(to chan<- prometheus.Metric, s *v1alpha1.UploadStore, held holdin
 	}
 	tell(storeReady, ready)
 	tell(storeReserved, float64(held.bytes))
-	tell(storeSessions, float64(held.sessions))
+	sessions := int64(0)
+	for _, n := range held.sessions {
+		sessions += n
+	}
+	tell(storeSessions, float64(sessions))
 	tell(storeReplicas, float64(len(s.Status.Replicas)))
+	if s.Spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged {
+		tell(storeDesired, float64(admission.Replicas(s)))
+	}
 	for desc, bytes := range map[*prometheus.Desc]*int64{
 		storeCapacity: s.Status.CapacityBytes, storeAvailable: s.Status.AvailableBytes, storeMinFree: s.Spec.Limits.MinFreeBytes,
 	} {

@@ -87,6 +87,8 @@ var reasons = []string{
 	v1alpha1.ReasonPublished, v1alpha1.ReasonAdopted, v1alpha1.ReasonCancelled, v1alpha1.ReasonDeleted, v1alpha1.ReasonAborted,
 	v1alpha1.ReasonIdleTimeout, v1alpha1.ReasonDeadlineExceeded, v1alpha1.ReasonDigestMismatch, v1alpha1.ReasonKeyExists,
 	v1alpha1.ReasonKeyUnusable, v1alpha1.ReasonStoreGone, v1alpha1.ReasonReplicaGone, v1alpha1.ReasonStagedBytesLeft,
+	v1alpha1.ReasonUploading, v1alpha1.ReasonReplicaNotReady, v1alpha1.ReasonCancelling, v1alpha1.ReasonExpiring,
+	v1alpha1.ReasonDeleting,
 }
 
 // known returns a reason of the API as it is, and of all others one.
