@@ -302,7 +302,8 @@ type UploadStoreStatus struct {
 	// +optional
 	Display UploadStoreDisplay `json:"display,omitzero"`
 
-	// endpoint is the base URL that clients use.
+	// endpoint is the base URL that clients use. While no replica is alive, which condition Ready
+	// tells, it stays what it was.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
@@ -311,7 +312,7 @@ type UploadStoreStatus struct {
 
 	// caBundle holds the certificates that clients trust when they call an endpoint of the store,
 	// in PEM (base64 in JSON, as every caBundle of Kubernetes), at most 64 KiB; the replicas tell of
-	// it. Without it the endpoint's certificate is one that the clients' systems trust, or the endpoint is not TLS.
+	// it, and while none is alive it stays what it was. Without it the endpoint's certificate is one that the clients' systems trust, or the endpoint is not TLS.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=65536

@@ -63,6 +63,8 @@ func planFor(o observation, now time.Time) plan {
 	}
 	if len(seen.alive) > 0 {
 		desired.Endpoint = seen.alive[0].Replica.Endpoint
+	} else {
+		desired.Endpoint, desired.CABundle = lastKnown(o.store)
 	}
 	ready := readiness(o.store, seen)
 	if o.run != nil {
@@ -94,6 +96,16 @@ func planFor(o observation, now time.Time) plan {
 		}
 	}
 	return p
+}
+
+// lastKnown is where clients were sent last and what they were told to trust. While no replica is alive both stay:
+// whoever has sessions asks for them until one is back, which would need another try than that. An endpoint that is not
+// the store's any more goes all the same.
+func lastKnown(store *v1alpha1.UploadStore) (endpoint string, caBundle []byte) {
+	if store.Status.Endpoint == "" || checkHost(store, "", store.Status.Endpoint) != nil {
+		return "", nil
+	}
+	return store.Status.Endpoint, store.Status.CABundle
 }
 
 // sessionsByReplica counts the sessions that each replica holds.

@@ -256,6 +256,36 @@ func TestAReplicaInDoubtStandsAsItStood(t *testing.T) {
 	}
 }
 
+// Where clients are sent and what they trust does not change while nobody is there to say so; condition Ready tells.
+func TestALostStoreKeepsItsEndpointAndItsCertificates(t *testing.T) {
+	s := store()
+	s.Spec.Dataplane.Certificate.DNSNames = []string{"uploads.example.com"}
+	bundle := certificate(t)
+	says := func(l *coordinationv1.Lease) {
+		l.Annotations[v1alpha1.EndpointAnnotation] = "https://uploads.example.com"
+		l.Annotations[v1alpha1.CABundleAnnotation] = bundle
+	}
+	o := observation{store: s, replicas: seen(0, lease("models-0", 0, says))}
+	s.Status = *planFor(o, noon).status
+	if s.Status.Endpoint != "https://uploads.example.com" || string(s.Status.CABundle) != bundle {
+		t.Fatalf("the status is %+v", s.Status)
+	}
+	for name, replicas := range map[string][]replica{"has run out": seen(time.Minute, lease("models-0", 0, says)), "is gone": nil} {
+		o.replicas = replicas
+		lost := planFor(o, noon).status
+		if lost.Endpoint != s.Status.Endpoint || string(lost.CABundle) != bundle || lost.Display.Endpoint != s.Status.Display.Endpoint {
+			t.Errorf("when its Lease %s, it tells of endpoint %q and %d bytes of certificates", name, lost.Endpoint, len(lost.CABundle))
+		}
+		if ready := lost.Conditions[0]; ready.Status != metav1.ConditionFalse || len(lost.Replicas) != 0 || lost.CapacityBytes != nil {
+			t.Errorf("when its Lease %s, it does not tell that no replica is alive: %+v", name, lost)
+		}
+	}
+	s.Spec.Dataplane.Certificate.DNSNames = nil
+	if lost := planFor(o, noon).status; lost.Endpoint != "" || len(lost.CABundle) != 0 {
+		t.Errorf("it tells of %q, which is not the store's any more", lost.Endpoint)
+	}
+}
+
 func TestThePlanLeavesTheConditionsOfOthers(t *testing.T) {
 	o := observation{store: store()}
 	o.store.Status.Conditions = []metav1.Condition{{Type: "BackedUp", Status: metav1.ConditionTrue}}

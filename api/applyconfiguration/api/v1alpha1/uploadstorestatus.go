@@ -18,11 +18,12 @@ type UploadStoreStatusApplyConfiguration struct {
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// display is what kubectl get shows of the store. Programs read what it is short for.
 	Display *UploadStoreDisplayApplyConfiguration `json:"display,omitempty"`
-	// endpoint is the base URL that clients use.
+	// endpoint is the base URL that clients use. While no replica is alive, which condition Ready
+	// tells, it stays what it was.
 	Endpoint *string `json:"endpoint,omitempty"`
 	// caBundle holds the certificates that clients trust when they call an endpoint of the store,
 	// in PEM (base64 in JSON, as every caBundle of Kubernetes), at most 64 KiB; the replicas tell of
-	// it. Without it the endpoint's certificate is one that the clients' systems trust, or the endpoint is not TLS.
+	// it, and while none is alive it stays what it was. Without it the endpoint's certificate is one that the clients' systems trust, or the endpoint is not TLS.
 	CABundle []byte `json:"caBundle,omitempty"`
 	// capacityBytes is the size of the volume as its filesystem reports it.
 	CapacityBytes *int64 `json:"capacityBytes,omitempty"`
