@@ -28,11 +28,12 @@ func (s *Sink) SyncWholeBy(syncfs func() error) { s.durable.syncfs = syncfs }
 // KeepNoMarks makes the sink behave as on a filesystem without extended attributes.
 func (s *Sink) KeepNoMarks() { s.unmarked = true }
 
-// AwaitsSyncs tells whether so many syncs run or wait to, besides those of Crowd.
-func (s *Sink) AwaitsSyncs(n int64) bool { return s.durable.running.Load() == 2*aloneAtMost+n }
-
 // Crowd makes the sink believe that many syncs are always running.
-func (s *Sink) Crowd() { s.durable.running.Add(2 * aloneAtMost) }
+func (s *Sink) Crowd() {
+	s.durable.crowd.mu.Lock()
+	defer s.durable.crowd.mu.Unlock()
+	s.durable.crowd.running += 2 * aloneAtMost
+}
 
 // Do makes something durable as the sink does.
 func (s *Sink) Do(own func() error) error { return s.durable.do(own) }
@@ -50,7 +51,12 @@ func (*Sink) MaxIdleHandles() int { return maxIdleHandles }
 type Rounds struct{ rounds }
 
 // Join is rounds.join.
-func (r *Rounds) Join(makeDurable func() error) error { return r.join(makeDurable) }
+func (r *Rounds) Join(makeDurable func() error) error {
+	return r.join(func(int) error { return makeDurable() })
+}
+
+// AwaitBy has a function wait for the sync that runs.
+func (r *Rounds) AwaitBy(await func(running <-chan struct{}) error) { r.await = await }
 
 // SyncsWhole tells whether syncfs can be relied on.
 func SyncsWhole(dir *os.File) (bool, error) { return syncsWhole(dir) }

@@ -8,13 +8,14 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// aloneAtMost is how many syncs may run at once, each of what it concerns, before
-// they are grouped: one syncfs then serves all who wait. A single large file
-// would wait for the bytes of all others; many small ones gain more than that.
+// aloneAtMost is how many syncs may run at once, each of what it concerns, before they may be grouped, as choice has
+// it: one syncfs then serves all who wait. A single large file would wait for the bytes of all others; many small ones
+// gain more than that.
 const aloneAtMost = 4
 
 // syncer makes things durable, each for itself or many at once. Its methods
@@ -30,7 +31,7 @@ type syncer struct {
 	volume *os.File // its root; nil where a sync of the whole filesystem may be an empty promise
 	lock   *os.File // any file on the volume
 
-	running atomic.Int64
+	crowd   crowd
 	whole   rounds
 	syncfs  func() error   // of the whole filesystem
 	doubt   atomic.Bool    // a sync of the whole failed
@@ -52,6 +53,8 @@ func newSyncer(volume *os.Root, lock *os.File, trusted bool) (*syncer, error) {
 	}
 	s := &syncer{volume: root, lock: lock}
 	s.syncfs = s.syncFilesystem
+	s.crowd.opened = time.Now()
+	s.whole.await = s.crowd.await
 	return s, nil
 }
 
@@ -64,14 +67,17 @@ func (s *syncer) close() error {
 
 // do makes durable what the caller wrote to files and directories of its own: by own, which makes just that durable,
 // or by a sync of the whole filesystem that others share. Where that fails own tells whether the caller's is among
-// what is lost. own must not call do.
+// what is lost; where it is not worth waiting for, own is all. own must not call do.
 func (s *syncer) do(own func() error) error {
 	if err := s.failed(); err != nil {
 		return err
 	}
-	running := s.running.Add(1)
-	defer s.running.Add(-1)
-	if s.volume != nil && running > aloneAtMost && s.whole.join(s.syncWhole) == nil {
+	if s.volume == nil {
+		return own()
+	}
+	shared := s.crowd.arrive() && s.whole.join(s.syncWhole) == nil
+	defer s.crowd.leave(!shared)
+	if shared {
 		return nil
 	}
 	return own()
@@ -108,12 +114,16 @@ func (s *syncer) ownNames(dir *os.Root) error {
 // errDoubt means that a sync of the whole filesystem tells nothing any more.
 var errDoubt = errors.New("an earlier sync of the whole filesystem failed")
 
-// syncWhole makes durable all that is on the filesystem. After one that failed there is none: also those who wait for
-// the next one may have lost what the last one did not write.
-func (s *syncer) syncWhole() error {
+// syncWhole makes durable all that is on the filesystem, for so many who wait. After one that failed there is none:
+// also those who wait for the next one may have lost what the last one did not write.
+func (s *syncer) syncWhole(served int) error {
 	if s.doubt.Load() {
 		return errDoubt
 	}
+	if !s.crowd.begin(served) {
+		return errSlow
+	}
+	defer s.crowd.end()
 	s.syncs.Add(1)
 	err := s.syncfs()
 	if err != nil {

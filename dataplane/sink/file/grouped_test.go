@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/sys/unix"
 
@@ -153,37 +153,39 @@ func TestAfterASyncThatFailedForANeighbour(t *testing.T) {
 
 // TestWhoWaitsForTheSyncAfterOneThatFailed wrote before that one began, and may have lost what the next does not write.
 func TestWhoWaitsForTheSyncAfterOneThatFailed(t *testing.T) {
-	sink, _ := onDisk(t)
-	began, let := make(chan struct{}), make(chan struct{})
-	first := true
-	sink.SyncWholeBy(func() error { // one at a time
-		if !first {
-			return nil
-		}
-		first = false
-		close(began)
-		<-let
-		return unix.EIO
-	})
-	sink.Crowd()
-	var asked atomic.Int64
-	var all sync.WaitGroup
-	do := func() { _ = sink.Do(func() error { asked.Add(1); return nil }) }
-	all.Go(do)
-	<-began
-	const waiting = 3
-	for range waiting {
+	synctest.Test(t, func(t *testing.T) {
+		sink, _ := onDisk(t)
+		let := make(chan struct{})
+		first := true
+		sink.SyncWholeBy(func() error { // one at a time
+			if !first {
+				return nil
+			}
+			first = false
+			<-let
+			return unix.EIO
+		})
+		sink.Crowd()
+		var asked atomic.Int64
+		var all sync.WaitGroup
+		do := func() { _ = sink.Do(func() error { asked.Add(1); return nil }) }
 		all.Go(do)
-	}
-	for !sink.AwaitsSyncs(waiting + 1) {
-		runtime.Gosched()
-	}
-	close(let)
-	all.Wait()
-	if n := asked.Load(); n != waiting+1 {
-		t.Errorf("%d of %d looked whether they have lost anything", n, waiting+1)
-	}
-	must(t, sink.Failed())
+		synctest.Wait()
+		const waiting = 3
+		for range waiting {
+			all.Go(do)
+		}
+		synctest.Wait()
+		if asked.Load() > 0 {
+			t.Error("they did not wait")
+		}
+		close(let)
+		all.Wait()
+		if n := asked.Load(); n != waiting+1 {
+			t.Errorf("%d of %d looked whether they have lost anything", n, waiting+1)
+		}
+		must(t, sink.Failed())
+	})
 }
 
 // TestNamesThatShareADirectoryWhoseSyncFailed: the kernel tells one of them.

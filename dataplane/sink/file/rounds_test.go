@@ -85,3 +85,41 @@ func TestAllOfARoundGetItsError(t *testing.T) {
 		must(t, rounds.Join(func() error { return nil }))
 	})
 }
+
+// TestARoundThatIsGivenUp is over for all of it; the next one still waits for the sync that runs.
+func TestARoundThatIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rounds file.Rounds
+		enough, let := errors.New("enough"), make(chan struct{})
+		giveUp := make(chan struct{})
+		rounds.AwaitBy(func(running <-chan struct{}) error {
+			select {
+			case <-running:
+				return nil
+			case giveUp <- struct{}{}:
+				return enough
+			}
+		})
+		var syncs atomic.Int64
+		slow := func() error { syncs.Add(1); <-let; return nil }
+		var all sync.WaitGroup
+		all.Go(func() { must(t, rounds.Join(slow)) })
+		synctest.Wait()
+		for range 5 {
+			all.Go(func() { wants(t, rounds.Join(slow), enough) })
+		}
+		synctest.Wait()
+		<-giveUp
+		synctest.Wait()
+		all.Go(func() { must(t, rounds.Join(slow)) })
+		synctest.Wait()
+		if n := syncs.Load(); n != 1 {
+			t.Errorf("%d syncs run at once", n)
+		}
+		close(let)
+		all.Wait()
+		if n := syncs.Load(); n != 2 {
+			t.Errorf("%d syncs, want 2", n)
+		}
+	})
+}

@@ -132,7 +132,7 @@ func (f *staged) commit(index int, slot session.Slot) error {
 // before, by a sync that all share who wait for it. Its failure is told once
 // by the kernel, to whoever asks first: it is kept before anybody asks again.
 func (s *Sink) syncShared(h *handle, syncs *rounds, file *os.File) error {
-	return syncs.join(func() error {
+	return syncs.join(func(int) error {
 		if err := s.failed(h.id); err != nil {
 			return err
 		}

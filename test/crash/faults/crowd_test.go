@@ -25,6 +25,9 @@ func TestASyncThatFailsInACrowdIsToldToAllWhoLost(t *testing.T) {
 		for _, op := range []powerfs.Op{powerfs.Syncfs, powerfs.Fdatasync, powerfs.Fsync, powerfs.FsyncDir} {
 			delay := time.Duration(b.random.IntN(2)) * 20 * time.Millisecond
 			fault := powerfs.Fault{Op: op, After: b.random.IntN(4), Times: 1, Errno: unix.EIO, Delay: delay}
+			if op == powerfs.Syncfs && !rig.Nightly() {
+				fault.After = 0 // there may be few: where they are slow the crowd soon leaves them
+			}
 			var sessions []*rig.Session
 			for range crowd {
 				sessions = append(sessions, b.begin(true))
