@@ -128,7 +128,7 @@ func SetupWithManager(
 	if err := keys.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of keys and certificates: %w", err)
 	}
-	quotas := &uploadquota.Reconciler{Client: mgr.GetClient()}
+	quotas := &uploadquota.Reconciler{Client: mgr.GetClient(), Clock: time}
 	if err := quotas.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the reconciler of quotas: %w", err)
 	}

@@ -22,6 +22,8 @@ const (
 const (
 	// ReasonAdmitted means that a replica and the room are granted.
 	ReasonAdmitted = "Admitted"
+	// ReasonCounting is why a UploadQuota is Ready: sessions are admitted within it.
+	ReasonCounting = "Counting"
 	// ReasonStoreNotFound means that no UploadStore has the name that storeRef gives.
 	ReasonStoreNotFound = "StoreNotFound"
 	// ReasonStoreNotReady means that the store has no live replica.

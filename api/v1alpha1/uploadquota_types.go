@@ -99,6 +99,15 @@ type UploadQuotaSpec struct {
 // and never reads it: what is admitted is counted from the sessions.
 // +kubebuilder:validation:MinProperties=1
 type UploadQuotaStatus struct {
+	// conditions are Ready: the quota counts, and the store exists that storeRef names, if it names one.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
 	// hard is what of spec.hard the operator last acted on.
 	// +optional
 	Hard UploadQuotaHard `json:"hard,omitzero"`
@@ -128,6 +137,7 @@ type UploadQuotaStatus struct {
 // +kubebuilder:printcolumn:name="Store",type=string,JSONPath=`.spec.storeRef.name`
 // +kubebuilder:printcolumn:name="Used",type=string,JSONPath=`.status.summary`
 // +kubebuilder:printcolumn:name="Exceeded",type=string,JSONPath=`.spec.onExceeded`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type UploadQuota struct {
 	metav1.TypeMeta `json:",inline"`

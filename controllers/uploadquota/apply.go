@@ -8,6 +8,7 @@ import (
 
 	applyv1alpha1 "github.com/slipway-dev/slipway/api/applyconfiguration/api/v1alpha1"
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/conditions"
 )
 
 // apply does all the writes of a reconcile.
@@ -36,6 +37,7 @@ func statusConfiguration(s *v1alpha1.UploadQuotaStatus) *applyv1alpha1.UploadQuo
 		hard.WithObjectBytes(s.Hard.ObjectBytes)
 	}
 	c := applyv1alpha1.UploadQuotaStatus().
+		WithConditions(conditions.Apply(s.Conditions)...).
 		WithHard(hard).
 		WithUsed(applyv1alpha1.UploadQuotaUsed().
 			WithActiveSessions(*s.Used.ActiveSessions).

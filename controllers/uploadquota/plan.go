@@ -2,13 +2,18 @@ package uploadquota
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/controllers/conditions"
 )
 
 // plan is what a reconcile writes.
@@ -17,18 +22,38 @@ type plan struct {
 	status *v1alpha1.UploadQuotaStatus
 }
 
-func planFor(o observation) plan {
+func planFor(o observation, now time.Time) plan {
+	observed := *o.quota.Status.DeepCopy()
+	observed.Conditions = conditions.Own(observed.Conditions, v1alpha1.ConditionReady)
 	used := count(o.quota.Spec.StoreRef.Name, o.sessions)
 	desired := v1alpha1.UploadQuotaStatus{
+		Conditions:         slices.Clone(observed.Conditions),
 		Hard:               *o.quota.Spec.Hard.DeepCopy(),
 		Used:               used,
 		Summary:            summary(o.quota.Spec.Hard, used),
 		ObservedGeneration: ptr.To(o.quota.Generation),
 	}
-	if equality.Semantic.DeepEqual(o.quota.Status, desired) {
+	ready := readiness(o)
+	ready.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
+	meta.SetStatusCondition(&desired.Conditions, ready)
+	if equality.Semantic.DeepEqual(observed, desired) {
 		return plan{}
 	}
 	return plan{status: &desired}
+}
+
+// readiness says whether the quota does what it was made for.
+func readiness(o observation) metav1.Condition {
+	c := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonCounting,
+		Message: "Sessions are admitted within the quota.", ObservedGeneration: o.quota.Generation,
+	}
+	if !o.storeFound {
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonStoreNotFound
+		c.Message = fmt.Sprintf("There is no UploadStore %q in namespace %q: the quota limits nothing until it is created, or storeRef is changed.",
+			o.quota.Spec.StoreRef.Name, o.quota.Namespace)
+	}
+	return c
 }
 
 // count sums what the sessions of a store hold, or of all stores.

@@ -6,6 +6,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,11 +34,14 @@ const (
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadquotas,verbs=get;list;watch
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadquotas/status,verbs=get;patch
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadsessions,verbs=get;list;watch
+// +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores,verbs=get;list;watch
 
 // Reconciler keeps the status of UploadQuotas.
 type Reconciler struct {
 	// Client reads and writes.
 	Client client.Client
+	// Clock tells the time.
+	Clock clock.PassiveClock
 }
 
 // SetupWithManager lets the manager run the reconciler.
@@ -46,6 +50,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("uploadquota").
 		For(&v1alpha1.UploadQuota{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.UploadSession{}, r.onSessions()).
+		Watches(&v1alpha1.UploadStore{}, handler.EnqueueRequestsFromMapFunc(r.ofStore), builder.WithPredicates(comingAndGoing())).
 		WithOptions(controller.Options{RateLimiter: retry.Limiter()}).
 		Complete(telemetry.Reconciler("uploadquota", r))
 }
@@ -56,12 +61,32 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if err := apply(ctx, r.Client, o.quota, planFor(o)); apierrors.IsConflict(err) {
+	if err := apply(ctx, r.Client, o.quota, planFor(o, r.Clock.Now())); apierrors.IsConflict(err) {
 		return ctrl.Result{RequeueAfter: retryConflictAfter}, nil
 	} else if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	return ctrl.Result{}, nil
+}
+
+// ofStore are the quotas that name a store.
+func (r *Reconciler) ofStore(ctx context.Context, store client.Object) []reconcile.Request {
+	var quotas v1alpha1.UploadQuotaList
+	if err := r.Client.List(ctx, &quotas, client.InNamespace(store.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		return nil // from a cache, which fails only when the manager stops
+	}
+	var requests []reconcile.Request
+	for i := range quotas.Items {
+		if q := &quotas.Items[i]; q.Spec.StoreRef.Name == store.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(q)})
+		}
+	}
+	return requests
+}
+
+// comingAndGoing lets through what is new and what is gone.
+func comingAndGoing() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
 }
 
 // onSessions counts again, some time after a session was admitted or let go.

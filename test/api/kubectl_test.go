@@ -153,7 +153,7 @@ func TestKubectlGetQuota(t *testing.T) {
 	w.kubectl("patch", "upq", "team", "--subresource=status", "--type=merge", "--patch",
 		`{"status": {"summary": "activeSessions: 3/20, reservedBytes: 120/1099511627776"}}`)
 	lines := strings.Split(w.kubectl("get", "upq"), "\n")
-	if got := strings.Join(strings.Fields(lines[0]), " "); got != "NAME STORE USED EXCEEDED AGE" {
+	if got := strings.Join(strings.Fields(lines[0]), " "); got != "NAME STORE USED EXCEEDED READY AGE" {
 		t.Errorf("kubectl get upq has columns %q", got)
 	}
 	if !strings.Contains(lines[1], "activeSessions: 3/20, reservedBytes: 120/1099511627776   Queue") {

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,8 +95,13 @@ func TestUploadQuotaUpdates(t *testing.T) {
 
 func TestUploadQuotaStatus(t *testing.T) {
 	w := newWorld(t)
+	ready := map[string]any{
+		"type": "Ready", "status": "True", "reason": "Counting", "message": "Sessions are admitted within the quota.",
+		"lastTransitionTime": "2026-11-23T12:00:00Z", "observedGeneration": int64(1),
+	}
 	status := object{
-		"hard": map[string]any{"activeSessions": int64(5)},
+		"conditions": []any{ready},
+		"hard":       map[string]any{"activeSessions": int64(5)},
 		"used": map[string]any{
 			"activeSessions": int64(3), "activeSessionsPerOwner": int64(2), "reservedBytes": int64(100), "reservedBytesPerOwner": int64(70),
 		},
@@ -108,6 +114,8 @@ func TestUploadQuotaStatus(t *testing.T) {
 		words string
 	}{
 		{name: "a whole status"},
+		{name: "one condition of a type", path: "conditions", value: []any{ready, ready}, words: "Duplicate value"},
+		{name: "conditions have a bound", path: "conditions", value: slices.Repeat([]any{ready}, 17), words: "Too many"},
 		{name: "limits have bounds", path: "hard.activeSessions", value: int64(-1), words: "greater than or equal to 0"},
 		{name: "sessions are counted", path: "used.activeSessions", words: "Required value"},
 		{name: "sessions are not negative", path: "used.activeSessions", value: int64(-1), words: "greater than or equal to 0"},

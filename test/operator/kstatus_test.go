@@ -44,7 +44,7 @@ var _ = Describe("To tools that know nothing of uploads", func() {
 	It("is current a quota that the operator acts on", func(ctx SpecContext) {
 		w.haveReadyStore(ctx)
 		q := w.createQuota(ctx, "team", activeSessions(1))
-		quotas := &uploadquota.Reconciler{Client: operator}
+		quotas := &uploadquota.Reconciler{Client: operator, Clock: w.clock}
 		step := func() status.Status {
 			GinkgoHelper()
 			_, err := quotas.Reconcile(ctx, ctrl.Request{NamespacedName: w.key(q.Name)})

@@ -131,7 +131,7 @@ var _ = Describe("A quota", func() {
 	})
 
 	It("shows what is taken of it, whatever somebody writes there", func(ctx SpecContext) {
-		quotas := &uploadquota.Reconciler{Client: operator}
+		quotas := &uploadquota.Reconciler{Client: operator, Clock: w.clock}
 		q := w.createQuota(ctx, "team", v1alpha1.UploadQuotaSpec{Hard: v1alpha1.UploadQuotaHard{
 			ActiveSessions: ptr.To[int32](5), ReservedBytesPerOwner: ptr.To[int64](1000),
 		}})

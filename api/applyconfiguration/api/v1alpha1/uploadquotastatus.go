@@ -4,12 +4,18 @@
 
 package v1alpha1
 
+import (
+	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
+)
+
 // UploadQuotaStatusApplyConfiguration represents a declarative configuration of the UploadQuotaStatus type for use
 // with apply.
 //
 // UploadQuotaStatus is what is known of a quota. The operator writes it, with a delay of seconds,
 // and never reads it: what is admitted is counted from the sessions.
 type UploadQuotaStatusApplyConfiguration struct {
+	// conditions are Ready: the quota counts, and the store exists that storeRef names, if it names one.
+	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// hard is what of spec.hard the operator last acted on.
 	Hard *UploadQuotaHardApplyConfiguration `json:"hard,omitempty"`
 	// used is how much of it is taken.
@@ -25,6 +31,19 @@ type UploadQuotaStatusApplyConfiguration struct {
 // apply.
 func UploadQuotaStatus() *UploadQuotaStatusApplyConfiguration {
 	return &UploadQuotaStatusApplyConfiguration{}
+}
+
+// WithConditions adds the given value to the Conditions field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Conditions field.
+func (b *UploadQuotaStatusApplyConfiguration) WithConditions(values ...*v1.ConditionApplyConfiguration) *UploadQuotaStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithConditions")
+		}
+		b.Conditions = append(b.Conditions, *values[i])
+	}
+	return b
 }
 
 // WithHard sets the Hard field in the declarative configuration to the given value
