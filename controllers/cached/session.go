@@ -1,6 +1,7 @@
 package cached
 
 import (
+	"slices"
 	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,12 +23,12 @@ func Session(obj any) (any, error) {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: one(whole.Namespace), Name: whole.Name, UID: whole.UID, ResourceVersion: whole.ResourceVersion,
 			Generation: whole.Generation, CreationTimestamp: whole.CreationTimestamp, DeletionTimestamp: whole.DeletionTimestamp,
-			Finalizers: ones(whole.Finalizers),
+			Finalizers: own(whole.Finalizers),
 		},
 		Spec: whole.Spec, Status: whole.Status,
 	}
 	spec, status := &s.Spec, &s.Status
-	spec.Key, spec.Digest, spec.Attributes = display.Name(spec.Key), "", nil
+	spec.Key, spec.Digest, spec.Attributes, spec.Uploaders = display.Name(spec.Key), "", nil, nil
 	if shown := &status.Display; shown.Key == spec.Key {
 		shown.Key = spec.Key // the same memory
 	}
@@ -53,9 +54,10 @@ func told(list []metav1.Condition) []metav1.Condition {
 // one is a string that all that are equal share, as long as anybody has it.
 func one[S ~string](s S) S { return unique.Make(s).Value() }
 
-func ones(list []string) []string {
-	for i := range list {
-		list[i] = one(list[i])
+// own is the operator's finalizer. Those of others, of which there may be thousands, it does not read.
+func own(list []string) []string {
+	if slices.Contains(list, v1alpha1.StagingFinalizer) {
+		return []string{v1alpha1.StagingFinalizer}
 	}
-	return list
+	return nil
 }

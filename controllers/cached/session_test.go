@@ -32,7 +32,11 @@ func hostile(i int) *v1alpha1.UploadSession {
 			Attributes: map[string]v1alpha1.AttributeValue{}, DesiredState: v1alpha1.DesiredStateActive, ReclaimPolicy: v1alpha1.ReclaimPolicyRetain,
 		},
 	}
+	for f := range 20 {
+		s.Finalizers = append(s.Finalizers, fmt.Sprintf("example.com/%d-%d-%s", i, f, long(50)))
+	}
 	for a := range 16 {
+		s.Spec.Uploaders = append(s.Spec.Uploaders, fmt.Sprint(i, "-", a, "-", long(230)))
 		s.Spec.Attributes[fmt.Sprint(a, long(50))] = v1alpha1.AttributeValue(long(256))
 	}
 	for _, c := range []string{
