@@ -512,6 +512,16 @@ func (l *Ledger) Dump(namespace string) string {
 	return strings.Join(lines, "\n")
 }
 
+// Asking is how many sessions of a namespace wait.
+func (l *Ledger) Asking(namespace string) (sum int) {
+	if b := l.books[namespace]; b != nil {
+		for _, st := range b.lines {
+			sum += len(st.asking)
+		}
+	}
+	return sum
+}
+
 // Empty reports whether nothing is known of a namespace.
 func (l *Ledger) Empty(namespace string) bool {
 	b := l.books[namespace]

@@ -25,9 +25,14 @@ const (
 	// wait for something else by now. It bounds what a limit that comes and goes costs.
 	refreshesAtOnce = 10
 	refreshEvery    = time.Second
+	// restPerSession is how long a namespace is not looked at again for each session that waits there, in steps of
+	// restStep. A look goes through all of them under the lock that the watch, which is one for all namespaces, waits
+	// for at each event.
+	restPerSession = 10 * time.Microsecond
+	restStep       = 10 * time.Millisecond
 	// listPage is how many sessions come in one answer, whole: what users put into them is in memory while it
 	// is read, beside the cache's own list.
-	listPage = 100
+	listPage = 20
 )
 
 // Queue is the ledgers of the process that leads, one of each namespace: fed by the watches, asked by
@@ -55,6 +60,8 @@ type Queue struct {
 type namespaceLedger struct {
 	mu     sync.Mutex
 	ledger *admission.Ledger
+	// rested is when the namespace may be looked at again.
+	rested time.Time
 	// dropped means that nothing was left in it, and that another one has its place since.
 	dropped bool
 }
@@ -70,9 +77,14 @@ func NewQueue(live client.Reader, namespace string) *Queue {
 
 // with does something with the ledger of a namespace, under its lock. One that is empty then is dropped.
 func (q *Queue) with(namespace string, do func(*admission.Ledger)) {
+	q.withLedger(namespace, func(l *namespaceLedger) { do(l.ledger) })
+}
+
+// withLedger is with, for who needs more than the ledger.
+func (q *Queue) withLedger(namespace string, do func(*namespaceLedger)) {
 	l := q.lock(namespace)
 	defer l.mu.Unlock()
-	do(l.ledger)
+	do(l)
 	if l.ledger.Empty(namespace) {
 		l.dropped = true
 		q.mu.Lock()
@@ -196,11 +208,24 @@ func (q *Queue) settle(s *v1alpha1.UploadSession, outcome admission.Settled) {
 }
 
 // look wakes the sessions of a namespace that concern a change, and returns
-// when to look again for those that it left for later; 0 when there are none.
+// when to look again for those that it left for later; 0 when there are none. The
+// more sessions wait, the longer it is until it looks again.
 func (q *Queue) look(namespace string, now time.Time) time.Duration {
 	var names []string
 	var more bool
-	q.with(namespace, func(l *admission.Ledger) { names, more = l.Look(namespace, now, looksAtOnce, refreshesAtOnce) })
+	var wait time.Duration
+	q.withLedger(namespace, func(l *namespaceLedger) {
+		rest := (time.Duration(l.ledger.Asking(namespace)) * restPerSession).Truncate(restStep)
+		// A clock that was set back makes nobody wait for long.
+		if wait = min(l.rested.Sub(now), rest); wait > 0 {
+			return
+		}
+		names, more = l.ledger.Look(namespace, now, looksAtOnce, refreshesAtOnce)
+		l.rested = now.Add(rest)
+	})
+	if wait > 0 {
+		return wait
+	}
 	for _, name := range names {
 		q.add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}})
 	}

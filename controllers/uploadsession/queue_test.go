@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
@@ -80,5 +81,32 @@ func TestComingAndGoingAtOnce(t *testing.T) {
 	all.Wait()
 	if len(q.ledgers) != 0 {
 		t.Error("a namespace with nothing is kept")
+	}
+}
+
+// The more sessions wait in a namespace, the less often all of them are gone through: meanwhile the watch, which is one
+// for all namespaces, can't tell of any.
+func TestALookAtManyIsFollowedByARest(t *testing.T) {
+	q := NewQueue(nil, "")
+	const many = 5000
+	for i := range many {
+		q.observe(sessionIn("ml", i))
+	}
+	q.look("ml", noon)
+	if wait, want := q.look("ml", noon.Add(time.Millisecond)), many*restPerSession-time.Millisecond; wait != want {
+		t.Errorf("the rest takes %v more, want %v", wait, want)
+	}
+	if wait := q.look("ml", noon.Add(-time.Hour)); wait > many*restPerSession {
+		t.Errorf("a clock that was set back makes all wait for %v", wait)
+	}
+	woken := false
+	q.wake = func(r reconcile.Request) { woken = woken || r.Name != "" }
+	if q.look("ml", noon.Add(time.Hour)); !woken {
+		t.Error("nobody is looked at after the rest")
+	}
+	q.observe(sessionIn("small", 0))
+	q.look("small", noon)
+	if wait := q.look("small", noon.Add(time.Millisecond)); wait != 0 && wait != refreshEvery {
+		t.Errorf("a namespace in which few wait rests for %v", wait)
 	}
 }
