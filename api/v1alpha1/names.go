@@ -149,6 +149,10 @@ const (
 // names that the operator needs which is somebody else's.
 const ReasonSecretInTheWay = "SecretInTheWay"
 
+// ReasonSecretReplaced is the reason of the event that tells a store of a Secret that somebody made beforehand, with the
+// operator's label, under one of the names that it needs: it is deleted and made anew.
+const ReasonSecretReplaced = "SecretReplaced"
+
 // SelectStore is the selectable field of an UploadSession that names its store.
 const SelectStore = "spec.storeRef.name"
 

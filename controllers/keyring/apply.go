@@ -22,6 +22,12 @@ func (r *Reconciler) apply(ctx context.Context, o observation, p plan) error {
 		}
 		return nil
 	}
+	if p.warning != "" {
+		log.FromContext(ctx).Info("Secrets were made beforehand", "namespace", o.namespace, "what", p.warning)
+		for i := range o.stores {
+			r.Recorder.Eventf(&o.stores[i], nil, corev1.EventTypeWarning, v1alpha1.ReasonSecretReplaced, "KeepKeys", "%s", p.warning)
+		}
+	}
 	for _, secret := range p.writes {
 		if err := writeSecret(ctx, r.Client, secret); err != nil {
 			return err

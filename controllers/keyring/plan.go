@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/made"
 )
 
 const entryBundle = v1alpha1.CABundleEntry
@@ -28,8 +29,11 @@ type plan struct {
 	// for as long. If the second write fails, the bundle has a CA too many, which can't sign any
 	// more and leaves the bundle after the last certificate that it has signed.
 	writes []*corev1.Secret
-	// deletes are the Secrets that nobody needs any more, and that Kubernetes does not remove.
+	// deletes are the Secrets that nobody needs any more, and that Kubernetes does not remove, or those that were made
+	// beforehand.
 	deletes []*corev1.Secret
+	// warning tells the stores of Secrets that were made beforehand, and are made anew; empty without any.
+	warning string
 	// changes tell a person what is new.
 	changes []string
 	// obstacle says which Secret is in the way, and what to do. Nothing is written then.
@@ -48,6 +52,10 @@ func planFor(o observation, now time.Time, random io.Reader) (plan, error) {
 		if why := obstacle(secret); why != "" {
 			return plan{obstacle: why}, nil
 		}
+	}
+	if strange := madeBeforehand(o); len(strange) > 0 {
+		return plan{deletes: strange, warning: "Secret " + strange[0].Name + " has Slipway's label and was there before the " +
+			"stores of the namespace: who made it may know the keys in it. It is deleted, and made anew with keys of its own."}, nil
 	}
 	stores := slices.SortedFunc(slices.Values(o.stores), func(a, b v1alpha1.UploadStore) int { return cmp.Compare(a.Name, b.Name) })
 	a, changes, err := planAuthorities(o, now, random)
@@ -105,12 +113,23 @@ func obstacle(secret *corev1.Secret) string {
 		return ""
 	case secret.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByOperator:
 		return fmt.Sprintf("Secret %s is not Slipway's: it has no label %s=%s. Slipway leaves it alone and keeps no keys and certificates "+
-			"in this namespace until somebody renames or deletes it, or sets the label, with which its content is replaced.",
+			"in this namespace until somebody renames or deletes it.",
 			secret.Name, v1alpha1.ManagedByLabel, v1alpha1.ManagedByOperator)
 	case secret.Immutable != nil && *secret.Immutable:
 		return fmt.Sprintf("Secret %s is immutable, so its keys and certificates can't be renewed. Delete it, and it is made anew.", secret.Name)
 	}
 	return ""
+}
+
+// madeBeforehand are the Secrets with our label that somebody made before there was a store, with keys of their own.
+func madeBeforehand(o observation) []*corev1.Secret {
+	var list []*corev1.Secret
+	for _, secret := range []*corev1.Secret{o.dataplane, o.ca} {
+		if secret != nil && secret.DeletionTimestamp.IsZero() && !made.Keys(secret, o.stores) {
+			list = append(list, secret)
+		}
+	}
+	return list
 }
 
 // changed returns the Secret as it should be, nil when it is so already.

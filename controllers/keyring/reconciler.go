@@ -83,6 +83,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	case len(o.stores) == 0:
 		return ctrl.Result{}, nil
+	case len(p.deletes) > 0:
+		return ctrl.Result{RequeueAfter: retryConflictAfter}, nil // to make them anew
 	}
 	return ctrl.Result{RequeueAfter: lookAgainAfter}, nil
 }

@@ -33,12 +33,12 @@ var house = []room{
 	// share, and the wiring of all. It never meets the dataplane.
 	{path: "controllers", rooms: []string{"controllers/...", "liveness", "api/..."}, libraries: kubernetes},
 	{path: "controllers/keyring", rooms: []string{
-		"api/...", "controllers/hosts", "controllers/metrics", "controllers/retry", "telemetry",
+		"api/...", "controllers/hosts", "controllers/made", "controllers/metrics", "controllers/retry", "telemetry",
 	}, libraries: kubernetes},
 	{path: "controllers/injection", rooms: []string{"api/..."}, libraries: kubernetes},
 	{path: "controllers/uploadquota", rooms: operator, libraries: kubernetes},
 	{path: "controllers/uploadsession", rooms: operator, libraries: kubernetes},
-	{path: "controllers/uploadstore", rooms: slices.Concat(operator, []string{"controllers/managed", "controllers/hosts"}), libraries: kubernetes},
+	{path: "controllers/uploadstore", rooms: slices.Concat(operator, []string{"controllers/managed", "controllers/hosts", "controllers/made"}), libraries: kubernetes},
 	{path: "controllers/metrics", rooms: []string{"controllers/admission", "api/..."}, libraries: []string{
 		"github.com/prometheus/client_golang",
 		"k8s.io/apimachinery",
@@ -47,6 +47,7 @@ var house = []room{
 	}},
 	// What a store's certificate is for, and where its clients may be sent: pure.
 	{path: "controllers/hosts", rooms: []string{"api/..."}},
+	{path: "controllers/made", rooms: []string{"api/..."}, libraries: []string{"k8s.io/api", "k8s.io/apimachinery"}},
 	// What a Managed store consists of: pure.
 	{path: "controllers/managed", rooms: []string{"api/..."}, libraries: []string{
 		"k8s.io/api",

@@ -126,6 +126,40 @@ var _ = Describe("The keys and certificates of a namespace", func() {
 		mustServe(w, get(ctx, v1alpha1.DataplaneSecretName))
 	})
 
+	It("are not those that somebody made beforehand", func(ctx SpecContext) {
+		label := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByOperator}
+		w := newWorld(ctx)
+		for _, name := range []string{v1alpha1.CASecretName, v1alpha1.DataplaneSecretName} {
+			step(ctx) // the keys of another namespace are good ones, and known to whoever made them
+			theirs := get(ctx, name)
+			Expect(user.Create(ctx, &corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: label}, Type: theirs.Type, Data: theirs.Data,
+			})).To(Succeed())
+		}
+		known := get(ctx, v1alpha1.CASecretName).Data[corev1.TLSPrivateKeyKey]
+		before := &corev1.Secret{}
+		Expect(user.Get(ctx, w.key(v1alpha1.CASecretName), before)).To(Succeed())
+		Expect(before.Data[corev1.TLSPrivateKeyKey]).To(Equal(known))
+		Eventually(ctx, func() time.Time { return time.Now() }).WithTimeout(time.Minute).
+			Should(BeTemporally(">=", before.CreationTimestamp.Add(time.Second))) // the API server counts in seconds
+		w.createStore(ctx)
+
+		keys := newKeyring(w)
+		request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace}}
+		result, err := keys.Reconcile(ctx, request)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(result.RequeueAfter).To(BeNumerically("<", time.Second))
+		Expect(w.events).To(Receive(HavePrefix(
+			"Warning SecretReplaced Secret slipway-dataplane has Slipway's label and was there before")))
+		_, err = keys.Reconcile(ctx, request)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(user.Get(ctx, w.key(v1alpha1.CASecretName), before)).To(Succeed())
+		Expect(before.Data[corev1.TLSPrivateKeyKey]).NotTo(Equal(known))
+		var dataplane corev1.Secret
+		Expect(user.Get(ctx, w.key(v1alpha1.DataplaneSecretName), &dataplane)).To(Succeed())
+		mustServe(w, &dataplane)
+	})
+
 	It("have one author, when two leaders act on what they saw", func(ctx SpecContext) {
 		const leaders = 4
 		race := func() {
