@@ -11,16 +11,16 @@ import (
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 )
 
-// For reports whether an object can have been made for one of the stores. What is older than all of them can't: who made
-// it could not know that they would come. Times of objects are the API server's, in whole seconds.
+// For reports whether an object can have been made for one of the stores. What is older than all of them can't: who
+// made it could not know that they would come. Times of objects are the API server's, in whole seconds.
 func For(object metav1.Object, stores ...v1alpha1.UploadStore) bool {
 	at := object.GetCreationTimestamp()
 	return slices.ContainsFunc(stores, func(s v1alpha1.UploadStore) bool { return !at.Before(&s.CreationTimestamp) })
 }
 
-// Keys reports whether a Secret with Slipway's label can be one that the operator keeps for the stores of its namespace.
-// One that was made for stores that have gone since is known by those that came after them: it is theirs, or holds a
-// certificate that their status, which the operator alone writes, tells clients to trust.
+// Keys reports whether a Secret with Slipway's label can be one that the operator keeps for the stores of its
+// namespace. One that was made for stores that have gone since is known by those that came after them: it is theirs, or
+// holds a certificate that their status, which the operator alone writes, tells clients to trust.
 func Keys(secret *corev1.Secret, stores []v1alpha1.UploadStore) bool {
 	if For(secret, stores...) {
 		return true

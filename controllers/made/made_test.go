@@ -30,11 +30,10 @@ func TestKeys(t *testing.T) {
 		"after a store":                          {age: -time.Minute, want: true},
 		"in the second of a store":               {want: true},
 		"before all stores":                      {age: time.Second},
-		"before all, and it names one":           {age: time.Second, change: func(s *corev1.Secret) { s.Data["ca.crt"] = []byte("models") }},
 		"before all, and one owns it":            {age: time.Hour, change: owned("data"), want: true},
 		"before all, and another one owned it":   {age: time.Hour, change: owned("earlier")},
 		"before all, and its CA is trusted":      {age: time.Hour, change: holding("tls.crt", "the CA"), want: true},
-		"before all, and its bundle is trusted":  {age: time.Hour, change: holding("ca.crt", "the next CA", "the CA"), want: true},
+		"before all, and its bundle is trusted":  {age: time.Hour, change: holding("ca.crt", "next", "the CA"), want: true},
 		"before all, and has a CA of its own":    {age: time.Hour, change: holding("tls.crt", "mine")},
 		"before all, and what should be is none": {age: time.Hour, change: holding("models.crt", "the CA")},
 	} {

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
+	"github.com/slipway-dev/slipway/controllers/made"
 )
 
 // stamp writes the digest of an object into its annotations. By it a field
@@ -103,10 +105,14 @@ func holdsAll(have, want map[string]string) bool {
 
 // Owns reports whether an object is the store's own, and not one that only has
 // its name. Its labels say so. What something else controls is that one's: an earlier operator had the store control it,
-// and one that was left by an earlier store of the same name is on its way out.
+// and one that was left by an earlier store of the same name is on its way out. A ServiceAccount that is older than the
+// store is none of it, whatever its labels: somebody may have tokens of it, from when nothing kept them from that.
 func Owns(store *v1alpha1.UploadStore, observed client.Object) bool {
 	labels := observed.GetLabels()
 	if labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByOperator || labels[v1alpha1.StoreLabel] != store.Name {
+		return false
+	}
+	if _, ok := observed.(*corev1.ServiceAccount); ok && !made.For(observed, *store) {
 		return false
 	}
 	return metav1.GetControllerOf(observed) == nil || metav1.IsControlledBy(observed, store)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -75,6 +76,23 @@ func TestWhatAStoreOwns(t *testing.T) {
 		test.change(s)
 		if got := Owns(store, s); got != test.want {
 			t.Errorf("%s: own is %v, want %v", test.name, got, test.want)
+		}
+	}
+}
+
+// Tokens of a ServiceAccount that was there before the store may be anybody's.
+func TestAnOlderServiceAccountIsNotTheStores(t *testing.T) {
+	store := managedStore()
+	store.CreationTimestamp = metav1.NewTime(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
+	account, other := serviceAccount(store), service(store)
+	for age, want := range map[time.Duration]bool{time.Second: false, 0: true, -time.Hour: true} {
+		account.CreationTimestamp = metav1.NewTime(store.CreationTimestamp.Add(-age))
+		other.CreationTimestamp = account.CreationTimestamp
+		if got := Owns(store, account); got != want {
+			t.Errorf("a ServiceAccount that is %v older: own is %v", age, got)
+		}
+		if !Owns(store, other) {
+			t.Errorf("a Service that is %v older is not the store's", age)
 		}
 	}
 }

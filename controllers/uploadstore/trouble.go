@@ -10,6 +10,7 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
+	"github.com/slipway-dev/slipway/controllers/made"
 	"github.com/slipway-dev/slipway/controllers/managed"
 )
 
@@ -50,8 +51,12 @@ func objectInTheWay(o observation) *trouble {
 		if observed == nil || managed.Owns(o.store, observed) {
 			continue
 		}
-		return &trouble{v1alpha1.ReasonObjectInTheWay, fmt.Sprintf("%s %q exists and is not this store's. Slipway leaves it alone and changes nothing "+
-			"of the store until somebody deletes it, or gives the store another name.", kind.Kind, desired.GetName())}
+		why := "exists and is not this store's"
+		if _, ok := observed.(*corev1.ServiceAccount); ok && !made.For(observed, *o.store) {
+			why = "is older than the store, so that somebody may have tokens of it"
+		}
+		return &trouble{v1alpha1.ReasonObjectInTheWay, fmt.Sprintf("%s %q %s. Slipway leaves it alone and changes nothing "+
+			"of the store until somebody deletes it, or gives the store another name.", kind.Kind, desired.GetName(), why)}
 	}
 	return nil
 }

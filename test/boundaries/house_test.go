@@ -49,7 +49,7 @@ var house = []room{
 	{path: "controllers/hosts", rooms: []string{"api/..."}},
 	{path: "controllers/made", rooms: []string{"api/..."}, libraries: []string{"k8s.io/api", "k8s.io/apimachinery"}},
 	// What a Managed store consists of: pure.
-	{path: "controllers/managed", rooms: []string{"api/..."}, libraries: []string{
+	{path: "controllers/managed", rooms: []string{"api/...", "controllers/made"}, libraries: []string{
 		"k8s.io/api",
 		"k8s.io/apimachinery",
 		"k8s.io/utils/ptr",

@@ -140,7 +140,7 @@ var _ = Describe("The keys and certificates of a namespace", func() {
 		before := &corev1.Secret{}
 		Expect(user.Get(ctx, w.key(v1alpha1.CASecretName), before)).To(Succeed())
 		Expect(before.Data[corev1.TLSPrivateKeyKey]).To(Equal(known))
-		Eventually(ctx, func() time.Time { return time.Now() }).WithTimeout(time.Minute).
+		Eventually(ctx, time.Now).WithTimeout(time.Minute).
 			Should(BeTemporally(">=", before.CreationTimestamp.Add(time.Second))) // the API server counts in seconds
 		w.createStore(ctx)
 

@@ -109,6 +109,26 @@ var _ = Describe("A managed store", func() {
 		Expect(get(ctx, w, binding).RoleRef.Name).To(Equal("slipway-token-reviewer"))
 	})
 
+	It("takes no identity of which somebody may have tokens", func(ctx SpecContext) {
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
+			Namespace: w.namespace, Name: "slipway-models",
+			Labels: map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByOperator, v1alpha1.StoreLabel: storeName},
+		}}
+		Expect(user.Create(ctx, account)).To(Succeed())
+		Eventually(ctx, time.Now).WithTimeout(time.Minute).
+			Should(BeTemporally(">=", account.CreationTimestamp.Add(time.Second))) // the API server counts in seconds
+		w.createStore(ctx, inManaged)
+		w.stepStore(ctx)
+		Expect(ready(ctx)).To(Equal("False ObjectInTheWay"))
+		Expect(says(ctx)).To(ContainSubstring(`ServiceAccount "slipway-models" is older than the store`))
+		Expect(apierrors.IsNotFound(user.Get(ctx, w.key("slipway-models"), &rbacv1.RoleBinding{}))).To(BeTrue())
+
+		By("making one of its own once that is gone")
+		Expect(user.Delete(ctx, account.DeepCopy())).To(Succeed())
+		w.stepStore(ctx)
+		Expect(get(ctx, w, account.DeepCopy()).UID).NotTo(Equal(account.UID))
+	})
+
 	It("is applied once where others change whatever is written, and again where something else changes", func(ctx SpecContext) {
 		w.mutatesStatefulSets(ctx, "--injected")
 		w.createStore(ctx, inManaged)
