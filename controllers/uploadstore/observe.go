@@ -53,7 +53,10 @@ func (r *Reconciler) observe(ctx context.Context, key types.NamespacedName) (obs
 		o.replicas = append(o.replicas, replica{&leases.Items[i], r.Liveness.Observe(&leases.Items[i])})
 	}
 	if store.Spec.Dataplane.Mode == v1alpha1.DataplaneModeManaged {
-		err = r.observeRun(ctx, &o)
+		if err := r.observeRun(ctx, &o); err != nil {
+			return observation{}, err
+		}
+		o.run.bundle, err = r.observeBundle(ctx, key.Namespace, others.Items)
 	}
 	return o, err
 }

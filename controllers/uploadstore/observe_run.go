@@ -30,6 +30,8 @@ type run struct {
 	set *appsv1.StatefulSet
 	// pods are those of the StatefulSet, by ordinal.
 	pods []corev1.Pod
+	// bundle is what clients trust: certificates in PEM, empty before there are any.
+	bundle []byte
 	// claim is the store's claim, nil where there is none.
 	claim *corev1.PersistentVolumeClaim
 	// notes are what Kubernetes says of the objects that wait for something, by UID.

@@ -69,7 +69,8 @@ func planFor(o observation, now time.Time) plan {
 	ready := readiness(o.store, seen)
 	if o.run != nil {
 		ready = runReadiness(o, seen)
-		desired.Endpoint = managed.Endpoint(o.store)
+		// A Lease is written by whoever may write Leases; these are the operator's own.
+		desired.Endpoint, desired.CABundle = managed.Endpoint(o.store), o.run.bundle
 	}
 	if o.first != nil && o.store.DeletionTimestamp.IsZero() {
 		ready = claimInUse(o)

@@ -25,6 +25,7 @@ const countWithin = 5 * time.Second
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores/status,verbs=get;patch
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadsessions,verbs=get;list;watch
 // +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,resourceNames=slipway-dataplane,verbs=get
 
 // Reconciler keeps the status of UploadStores, and what Managed ones consist of.
 type Reconciler struct {
@@ -43,6 +44,7 @@ type Reconciler struct {
 
 	turn     turn
 	outcomes outcomes
+	bundles  bundles
 }
 
 // Reconcile observes a store, plans and applies.

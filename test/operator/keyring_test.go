@@ -160,6 +160,31 @@ var _ = Describe("The keys and certificates of a namespace", func() {
 		mustServe(w, &dataplane)
 	})
 
+	It("are what clients of a Managed store trust, whatever a Lease says", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.createStore(ctx, inManaged)
+		says := func() {
+			GinkgoHelper()
+			w.renew(ctx, replicaName, w.clock.Now(), map[string]string{
+				v1alpha1.EndpointAnnotation: "https://evil.example", v1alpha1.CapacityBytesAnnotation: "2000",
+				v1alpha1.AvailableBytesAnnotation: "1000",
+				v1alpha1.CABundleAnnotation:       string(get(ctx, v1alpha1.DataplaneSecretName).Data[v1alpha1.CABundleEntry]),
+			})
+			w.stepStore(ctx)
+		}
+		step(ctx) // the keys of another namespace, which are somebody else's
+		says()
+		Expect(w.getStore(ctx).Status.CABundle).To(BeEmpty())
+
+		_, err := newKeyring(w).Reconcile(ctx, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: w.namespace}})
+		Expect(err).NotTo(HaveOccurred())
+		says()
+		var own corev1.Secret
+		Expect(user.Get(ctx, w.key(v1alpha1.DataplaneSecretName), &own)).To(Succeed())
+		Expect(w.getStore(ctx).Status.CABundle).To(Equal(own.Data[v1alpha1.CABundleEntry]))
+		Expect(w.getStore(ctx).Status.Endpoint).To(HavePrefix("https://models." + w.namespace + ".svc"))
+	})
+
 	It("have one author, when two leaders act on what they saw", func(ctx SpecContext) {
 		const leaders = 4
 		race := func() {

@@ -22,8 +22,10 @@ type UploadStoreStatusApplyConfiguration struct {
 	// tells, it stays what it was.
 	Endpoint *string `json:"endpoint,omitempty"`
 	// caBundle holds the certificates that clients trust when they call an endpoint of the store,
-	// in PEM (base64 in JSON, as every caBundle of Kubernetes), at most 64 KiB; the replicas tell of
-	// it, and while none is alive it stays what it was. Without it the endpoint's certificate is one that the clients' systems trust, or the endpoint is not TLS.
+	// in PEM (base64 in JSON, as every caBundle of Kubernetes), at most 64 KiB: for mode Managed those that the operator
+	// keeps in Secret slipway-dataplane, for mode Sidecar those that the replicas tell of, and while none is alive what
+	// they told of last. Without it the endpoint's certificate is one that the clients' systems trust, or the endpoint
+	// is not TLS.
 	CABundle []byte `json:"caBundle,omitempty"`
 	// capacityBytes is the size of the volume as its filesystem reports it.
 	CapacityBytes *int64 `json:"capacityBytes,omitempty"`
