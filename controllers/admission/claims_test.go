@@ -103,7 +103,9 @@ func TestTheClaimPassesOn(t *testing.T) {
 func TestAnObjectOfAStoreThatIsGone(t *testing.T) {
 	d := newDesk(onSameClaim("first", 0), onSameClaim("second", time.Second))
 	reports := func(after time.Duration) {
-		d.SetReport("ml", "second-0", Report{Store: "second", AvailableBytes: 1000, MeasuredAt: noon.Add(after)})
+		d.SetReport("ml", "second-0", Report{
+			Store: "second", AvailableBytes: 1000, MeasuredAt: noon.Add(after), Version: reportVersion(after),
+		})
 	}
 	reports(0)
 	published := published(on("first-0", 600))

@@ -106,8 +106,10 @@ type assumed struct {
 type Report struct {
 	Store          string
 	AvailableBytes int64
-	// MeasuredAt is not later than when it looked at the volume.
+	// MeasuredAt is not later than when it looked at the volume, by its own clock.
 	MeasuredAt time.Time
+	// Version is the resourceVersion of the Lease that says so, which tells what came after what.
+	Version string
 }
 
 // settlement is a published object that a replica may not have counted yet.
@@ -280,8 +282,11 @@ func (b *book) unsettle() bool {
 func (l *Ledger) SetReport(namespace, replica string, r Report) bool {
 	b := l.book(namespace)
 	before, ok := b.reports[replica]
-	if ok && r.MeasuredAt.Before(before.MeasuredAt) {
+	if ok && versionOf(r.Version) < versionOf(before.Version) {
 		return false
+	}
+	if ok && r.MeasuredAt.Before(before.MeasuredAt) {
+		b.turnBack(r)
 	}
 	b.reports[replica] = r
 	b.current = nil
@@ -289,10 +294,21 @@ func (l *Ledger) SetReport(namespace, replica string, r Report) bool {
 	return b.unsettle() || changed
 }
 
-// DropReport forgets a replica whose Lease is gone, unless another Lease came after that one.
-func (l *Ledger) DropReport(namespace, replica string, last time.Time) {
+// turnBack is for a replica whose clock was set back: what was published before this report came would be waited for
+// until the clock is there again. So it counts as published at the report's time, and the next report shows it.
+func (b *book) turnBack(r Report) {
+	for uid, s := range b.settling {
+		if s.store == r.Store && s.published.After(r.MeasuredAt) {
+			s.published = r.MeasuredAt
+			b.settling[uid] = s
+		}
+	}
+}
+
+// DropReport forgets a replica whose Lease is gone, unless another Lease came after that one, which had this version.
+func (l *Ledger) DropReport(namespace, replica, last string) {
 	b := l.book(namespace)
-	if last.Before(b.reports[replica].MeasuredAt) {
+	if versionOf(last) < versionOf(b.reports[replica].Version) {
 		return
 	}
 	delete(b.reports, replica)

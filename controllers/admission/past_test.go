@@ -60,15 +60,15 @@ func TestQuestionsFollowWhatIsNewest(t *testing.T) {
 	d.SetStore(large)
 
 	report := func(after time.Duration, available int64) {
-		d.SetReport("ml", "a", Report{Store: "models", AvailableBytes: available, MeasuredAt: noon.Add(after)})
+		d.reports("a", after, available)
 	}
 	report(time.Minute, 199)
 	says("a replica has little room", volumeFull)
 	report(0, 1000)
 	says("a report from before", volumeFull)
-	d.DropReport("ml", "a", noon)
+	d.DropReport("ml", "a", reportVersion(0))
 	says("an older Lease went", volumeFull)
-	d.DropReport("ml", "a", noon.Add(time.Minute))
+	d.DropReport("ml", "a", reportVersion(time.Minute))
 	says("the Lease went", "started")
 
 	report(2*time.Minute, 1000)

@@ -422,7 +422,9 @@ func TestARefusedWriteIsForgotten(t *testing.T) {
 func TestAPublishedObjectCountsUntilAReportShowsIt(t *testing.T) {
 	d := newDesk(store(1000, "a"))
 	at := func(after time.Duration, available int64) {
-		d.SetReport("ml", "a", Report{Store: "models", AvailableBytes: available, MeasuredAt: noon.Add(after)})
+		d.SetReport("ml", "a", Report{
+			Store: "models", AvailableBytes: available, MeasuredAt: noon.Add(after), Version: reportVersion(after),
+		})
 	}
 	at(0, 1000)
 	d.comes("1", "", "models", 600)

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -23,13 +24,46 @@ func sharedDesk(t *testing.T) *desk {
 }
 
 func (d *desk) reports(replica string, after time.Duration, available int64) {
-	d.SetReport("ml", replica, Report{Store: "models", AvailableBytes: available, MeasuredAt: noon.Add(after)})
+	d.SetReport("ml", replica, Report{
+		Store: "models", AvailableBytes: available, MeasuredAt: noon.Add(after), Version: reportVersion(after),
+	})
+}
+
+// reportVersion is the version of a Lease that was written so long after noon.
+func reportVersion(after time.Duration) string {
+	return strconv.FormatInt(int64(after/time.Second), 10)
+}
+
+// A replica whose clock is set back is believed from its next report on: neither what it has free nor what it
+// published is waited for until its clock is where it was.
+func TestAClockThatIsSetBackHoldsUpNoReport(t *testing.T) {
+	d := newDesk(store(1000, "a"))
+	back := func(after time.Duration, available int64) {
+		d.SetReport("ml", "a", Report{
+			Store: "models", AvailableBytes: available, MeasuredAt: noon.Add(after - 2*time.Hour), Version: reportVersion(after),
+		})
+	}
+	d.reports("a", 0, 1000)
+	published := published(on("a", 600))
+	published.Namespace, published.Name, published.UID, published.Spec.StoreRef.Name = "ml", "1", "1", "models"
+	published.Status.Result.PublishedTime = metav1.NewTime(noon.Add(time.Minute))
+	d.Observe(&published)
+	back(2*time.Minute, 400)
+	back(3*time.Minute, 900) // 500 bytes were deleted
+	d.comes("2", "", "models", 850)
+	if got := d.starts("2"); got != "started" {
+		t.Errorf("of 900 bytes that are free 850 are asked for: %s", got)
+	}
+	d.comes("3", "", "models", 100)
+	if got := d.starts("3"); got == "started" {
+		t.Error("more is given than there is")
+	}
 }
 
 // Whatever becomes of the replica that published an object, another's older report does not give its room away.
 func TestAnObjectOfAReplicaThatIsGone(t *testing.T) {
 	for what, goes := range map[string]func(*desk){
-		"its Lease goes":  func(d *desk) { d.DropReport("ml", "b", noon.Add(2*time.Minute)) },
+		"its Lease goes":  func(d *desk) { d.DropReport("ml", "b", reportVersion(2*time.Minute)) },
 		"it has run out":  func(d *desk) { d.SetStore(store(1000, "a")) },
 		"it never looked": func(d *desk) { d.reports("b", 2*time.Minute, 1000) },
 	} {

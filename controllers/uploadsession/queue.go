@@ -266,6 +266,7 @@ func report(l *admission.Ledger, lease *coordinationv1.Lease) bool {
 	}
 	return l.SetReport(lease.Namespace, report.Replica.Name, admission.Report{
 		Store: lease.Labels[v1alpha1.StoreLabel], AvailableBytes: report.AvailableBytes, MeasuredAt: heartbeat.LastSeen(lease),
+		Version: lease.ResourceVersion,
 	})
 }
 

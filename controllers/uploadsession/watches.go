@@ -17,7 +17,6 @@ import (
 
 	"github.com/slipway-dev/slipway/api/v1alpha1"
 	"github.com/slipway-dev/slipway/controllers/admission"
-	"github.com/slipway-dev/slipway/controllers/heartbeat"
 	"github.com/slipway-dev/slipway/controllers/retry"
 	"github.com/slipway-dev/slipway/liveness"
 	"github.com/slipway-dev/slipway/telemetry"
@@ -115,7 +114,7 @@ func onLeases(q *Queue) handler.EventHandler {
 	}, func(last *coordinationv1.Lease) {
 		replica := strings.TrimPrefix(last.Name, v1alpha1.LeaseNamePrefix)
 		q.change(last.Namespace, func(l *admission.Ledger) bool {
-			l.DropReport(last.Namespace, replica, heartbeat.LastSeen(last))
+			l.DropReport(last.Namespace, replica, last.ResourceVersion)
 			return true
 		})
 	})
