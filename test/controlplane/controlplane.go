@@ -83,6 +83,9 @@ func start(configure func(*envtest.APIServer), crds ...string) (_ *ControlPlane,
 		return nil, err
 	}
 	configure(env.ControlPlane.GetAPIServer())
+	// As large as etcd recommends at most, as clusters have it; etcd's own default is a quarter.
+	env.ControlPlane.Etcd = &envtest.Etcd{}
+	env.ControlPlane.Etcd.Configure().Set("quota-backend-bytes", "8589934592")
 	config, err := env.Start()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the control plane of %s: %w", assets, err), env.Stop())
@@ -97,6 +100,9 @@ func (c *ControlPlane) Stop() error {
 
 // KubeConfig is the administrator's kubeconfig, for kubectl and for processes.
 func (c *ControlPlane) KubeConfig() []byte { return c.env.KubeConfig }
+
+// EtcdURL is where etcd is reached, without authentication, also as JSON over HTTP.
+func (c *ControlPlane) EtcdURL() string { return c.env.ControlPlane.Etcd.URL.String() }
 
 // AddUser makes a user of that name, who may do what RBAC grants to the name or
 // the groups; it may be called concurrently. Separate users tell the writers apart in the audit log.

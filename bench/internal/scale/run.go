@@ -67,14 +67,14 @@ func Measure(ctx context.Context, p Programs, dir string, o Options, out io.Writ
 		return nil, err
 	}
 	r.say("starting kube-apiserver, etcd, the operator and the dataplane")
-	if r.world, err = startWorld(ctx, p.Root, p.Bin, dir, o); err != nil {
+	if r.world, err = startWorld(ctx, p.Root, p.Bin, dir, o, func(*world) error { return nil }); err != nil {
 		return nil, err
 	}
 	defer func() {
 		stop() // of the watch, which would complain otherwise
 		err = errors.Join(err, r.world.stop())
 	}()
-	if r.tracker, err = follow(ctx, r.plane.Config, r.api.Scheme()); err != nil {
+	if r.tracker, err = follow(ctx, r.plane.Config, r.api.Scheme(), r.api.RESTMapper()); err != nil {
 		return nil, err
 	}
 	for _, phase := range []func(context.Context) error{

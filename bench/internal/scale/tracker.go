@@ -42,11 +42,12 @@ type track struct {
 	success  bool
 }
 
-// follow starts a tracker that runs until the context is done.
-func follow(ctx context.Context, config *rest.Config, scheme *runtime.Scheme) (*tracker, error) {
+// follow starts a tracker that runs until the context is done. The mapper knows the kinds already: discovery may lag
+// behind what the API server serves.
+func follow(ctx context.Context, config *rest.Config, scheme *runtime.Scheme, mapper meta.RESTMapper) (*tracker, error) {
 	t := &tracker{sessions: map[string]*track{}, changed: make(chan struct{}), limit: -1}
 	watched, err := cache.New(config, cache.Options{
-		Scheme: scheme, DefaultNamespaces: map[string]cache.Config{namespace: {}},
+		Scheme: scheme, Mapper: mapper, DefaultNamespaces: map[string]cache.Config{namespace: {}},
 		DefaultTransform: cache.TransformStripManagedFields(),
 	})
 	if err != nil {

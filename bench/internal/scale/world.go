@@ -80,8 +80,9 @@ func (s *server) usage() (proc.Usage, error) {
 }
 
 // startWorld brings everything up. root is the repository, bin holds the
-// programs, dir is an empty folder on the filesystem that holds the volume.
-func startWorld(ctx context.Context, root, bin, dir string, o Options) (_ *world, err error) {
+// programs, dir is an empty folder on the filesystem that holds the volume; adjust
+// may change how they are started.
+func startWorld(ctx context.Context, root, bin, dir string, o Options, adjust func(*world) error) (_ *world, err error) {
 	ctrllog.SetLogger(logr.Discard())
 	w := &world{dir: dir}
 	defer func() {
@@ -120,6 +121,9 @@ func startWorld(ctx context.Context, root, bin, dir string, o Options) (_ *world
 		return nil, err
 	}
 	if err := w.prepareDataplane(bin, o); err != nil {
+		return nil, err
+	}
+	if err := adjust(w); err != nil {
 		return nil, err
 	}
 	return w, errors.Join(w.operator.start(ctx), w.dataplane.start(ctx))
