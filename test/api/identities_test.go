@@ -77,14 +77,18 @@ func (i identities) user(account string) string {
 // pod makes a Pod under a ServiceAccount, as a controller would.
 func (i identities) pod(name, account string) *corev1.Pod {
 	i.Helper()
-	pod := &corev1.Pod{
+	pod := i.podOf(name, account)
+	i.must(i.Create(i.Context(), pod))
+	return pod
+}
+
+func (i identities) podOf(name, account string) *corev1.Pod {
+	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: name},
 		Spec: corev1.PodSpec{
 			ServiceAccountName: account, Containers: []corev1.Container{{Name: "dataplane", Image: "dataplane"}},
 		},
 	}
-	i.must(i.Create(i.Context(), pod))
-	return pod
 }
 
 // ask is a request for a token of a ServiceAccount, bound to a Pod if there is one.
