@@ -8,6 +8,10 @@
 #   4. what this script compiles from the pinned module hack/controlplane.
 #
 # Only the folder goes to stdout; what happens meanwhile goes to stderr.
+#
+# With the argument "controllers" it prints the program of hack/controlplane/controllers.go
+# instead, Kubernetes' own garbage collector and the like, compiled once in any case: a minute
+# or two where the control plane was downloaded, seconds where it was compiled.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -79,11 +83,11 @@ download() {
 
 # ---------------------------------------------------------------- compile
 
-# The folder's name says all that decides its contents.
+# compiled_dir [FILE...]: the folder whose name says all that decides its contents.
 compiled_dir() {
 	local key
 	key=$({
-		cat "$module/go.mod" "$module/go.sum"
+		cat "$module/go.mod" "$module/go.sum" "$@"
 		go version
 		echo "recipe $recipe"
 	} | git hash-object --stdin)
@@ -106,16 +110,26 @@ compile() {
 	stamp="-X $var.gitVersion=$version -X $var.gitMajor=1 -X $var.gitMinor=$(minor "$version")"
 
 	say "compiling Kubernetes $version and etcd, once; about 7 minutes on 2 cores"
-	tmp=$(mktemp -d "$cache/tmp.XXXXXX")
-	# shellcheck disable=SC2064 # the folder's name of now is meant
-	trap "rm -rf '$tmp'" EXIT
+	begin_compiling
 	compile_one "$tmp" etcd go.etcd.io/etcd/server/v3
 	compile_one "$tmp" kubectl k8s.io/kubernetes/cmd/kubectl "$stamp"
 	compile_one "$tmp" kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$stamp"
-	chmod 755 "$tmp"
-	mv "$tmp" "$dir"
-	trap - EXIT
+	keep_compiled "$dir"
 	say "kept in $dir after $((SECONDS - began)) s"
+}
+
+# begin_compiling: sets tmp, which is removed where it is not kept.
+begin_compiling() {
+	tmp=$(mktemp -d "$cache/tmp.XXXXXX")
+	# shellcheck disable=SC2064 # the folder's name of now is meant
+	trap "rm -rf '$tmp'" EXIT
+}
+
+# keep_compiled DIR: tmp becomes DIR.
+keep_compiled() {
+	chmod 755 "$tmp"
+	mv "$tmp" "$1"
+	trap - EXIT
 }
 
 # minor VERSION: 37 of v1.37.2.
@@ -123,6 +137,43 @@ minor() { cut -d. -f2 <<<"$1"; }
 
 # ---------------------------------------------------------------- main
 
+needs_go() { command -v go >/dev/null || die "needs Go in PATH"; }
+
+# one_at_a_time: who comes second finds the work of the first.
+one_at_a_time() {
+	command -v flock >/dev/null || return 0
+	exec 9>"$cache/lock"
+	flock -n 9 || {
+		say "waiting for another run that prepares the control plane"
+		flock 9
+	}
+}
+
+# controllers: prints the program, which KUBEBUILDER_ASSETS never has.
+controllers() {
+	local source=$module/controllers.go dir tmp
+	dir=$(compiled_dir "$source")
+	if [ ! -d "$dir" ]; then
+		one_at_a_time
+	fi
+	if [ ! -d "$dir" ]; then
+		begin_compiling
+		compile_one "$tmp" controllers "$source"
+		keep_compiled "$dir"
+	fi
+	echo "$dir/controllers"
+}
+
+case "$*" in
+"" | controllers) ;;
+*) die "unknown arguments: $*; the only one there is is controllers" ;;
+esac
+if [ "$*" = controllers ]; then
+	needs_go
+	mkdir -p "$cache"
+	controllers
+	exit
+fi
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 	lacks=$(missing_from "$KUBEBUILDER_ASSETS")
 	[ -z "$lacks" ] || die "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS lacks $lacks; point it at a folder with all of ${binaries[*]}, or unset it"
@@ -131,7 +182,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
 	exit
 fi
 
-command -v go >/dev/null || die "needs Go in PATH"
+needs_go
 version=$(sed -n 's#.*k8s\.io/kubernetes \(v[0-9.]*\).*#\1#p' "$module/go.mod" | head -n 1)
 [ -n "$version" ] || die "hack/controlplane/go.mod names no version of k8s.io/kubernetes"
 mkdir -p "$cache"
@@ -141,14 +192,7 @@ if [ -d "$dir" ]; then
 	exit
 fi
 
-# One at a time: who comes second finds the work of the first.
-if command -v flock >/dev/null; then
-	exec 9>"$cache/lock"
-	flock -n 9 || {
-		say "waiting for another run that prepares the control plane"
-		flock 9
-	}
-fi
+one_at_a_time
 if [ ! -d "$dir" ]; then
 	if found=$(download "1.$(minor "$version")") && [ -z "$(missing_from "$found")" ]; then
 		echo "$found"

@@ -152,7 +152,6 @@ func TestStatefulSet(t *testing.T) {
 	}
 	for _, want := range []string{
 		"--advertise-url=https://$(POD_NAME).models-replicas.ml.svc:8443",
-		"--store-uid=1", // its Leases go with the store
 	} {
 		if !slices.Contains(pod.Containers[0].Args, want) {
 			t.Errorf("the arguments are %q, without %s", pod.Containers[0].Args, want)

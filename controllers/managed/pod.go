@@ -133,7 +133,6 @@ func args(store *v1alpha1.UploadStore) []string {
 		"--root=" + dataPath,
 		"--namespace=" + store.Namespace,
 		"--store=" + store.Name,
-		"--store-uid=" + string(store.UID),
 		"--replica=$(POD_NAME)",
 		fmt.Sprintf("--listen=:%d", servicePort),
 		"--advertise-url=" + endpointOf(store, "$(POD_NAME)"),

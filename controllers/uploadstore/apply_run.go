@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +28,7 @@ import (
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterrolebindings,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames=slipway-dataplane-role;slipway-token-reviewer,verbs=bind
 // +kubebuilder:rbac:groups=uploads.slipway.dev,resources=uploadstores/finalizers,verbs=update
+// +kubebuilder:rbac:groups=coordination.k8s.io,resources=leases,verbs=delete
 // +kubebuilder:rbac:groups="",resources=pods;persistentvolumeclaims,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=events,verbs=list
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -95,7 +98,8 @@ func (r *Reconciler) remove(ctx context.Context, observed client.Object, kind st
 	return nil
 }
 
-// release deletes what the store consists of, the Pods first and the rights that they need last, and lets the store go.
+// release deletes what the store consists of, the Pods first and the rights that they need last, then the Leases that
+// nobody can write any more, and lets the store go.
 // The finalizer is patched away instead of applied: an apply would leave one that somebody else owns too, such as a
 // restored backup, for ever.
 func (r *Reconciler) release(ctx context.Context, o *observation) error {
@@ -110,10 +114,25 @@ func (r *Reconciler) release(ctx context.Context, o *observation) error {
 			return err
 		}
 	}
+	for _, replica := range o.replicas {
+		lease := replica.lease
+		if !isReplicas(o.store, lease) {
+			continue
+		}
+		if err := r.remove(ctx, lease, "Lease"); err != nil {
+			return err
+		}
+	}
 	observed := client.MergeFromWithOptions(o.store.DeepCopy(), client.MergeFromWithOptimisticLock{})
 	controllerutil.RemoveFinalizer(o.store, v1alpha1.StoreFinalizer)
 	if err := client.IgnoreNotFound(r.Client.Patch(ctx, o.store, observed, client.FieldOwner(v1alpha1.OperatorFieldManager))); err != nil {
 		return fmt.Errorf("remove the finalizer: %w", err)
 	}
 	return nil
+}
+
+// isReplicas reports whether a Lease with the store's label has the name of one of its replicas'.
+func isReplicas(store *v1alpha1.UploadStore, lease *coordinationv1.Lease) bool {
+	replica, ok := strings.CutPrefix(lease.Name, v1alpha1.LeaseNamePrefix)
+	return ok && managed.ReplicaEndpoint(store, replica) != ""
 }

@@ -1,8 +1,10 @@
 package api_test
 
 import (
+	"errors"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -80,7 +82,23 @@ func TestOperatorPolicy(t *testing.T) {
 				}
 			}
 		}
+		lease := newLease(admin.namespace, v1alpha1.LeaseNamePrefix+st.Name+"-0", st.Name)
+		if err := errors.Join(admin.Create(t.Context(), lease), operator.Delete(t.Context(), lease)); err != nil {
+			t.Error(err)
+		}
 	})
+
+	for _, lease := range []*coordinationv1.Lease{
+		newLease(admin.namespace, "leader", ""), newLease(admin.namespace, "leader", st.Name), newLease(admin.namespace, v1alpha1.LeaseNamePrefix+"leader", ""),
+	} {
+		if err := admin.Create(t.Context(), lease); err != nil {
+			t.Fatal(err)
+		}
+		mustRefuse(t, operator.Delete(t.Context(), lease), "only the Leases of a store's replicas")
+		if err := admin.Delete(t.Context(), lease); err != nil {
+			t.Fatal(err)
+		}
+	}
 
 	mustRefuse(t, operator.Delete(t.Context(), theirs), "managed-by: slipway")
 	mustRefuse(t, operator.Create(t.Context(), secret("other")), "only the Secrets slipway-ca")
@@ -114,4 +132,13 @@ func TestOperatorPolicy(t *testing.T) {
 	if err := admin.Delete(t.Context(), theirs); err != nil {
 		t.Errorf("others are bound by it: %v", err)
 	}
+}
+
+// newLease is one with the label of a store, if one is named.
+func newLease(namespace, name, store string) *coordinationv1.Lease {
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	if store != "" {
+		lease.Labels = map[string]string{v1alpha1.StoreLabel: store}
+	}
+	return lease
 }

@@ -122,7 +122,12 @@ func findAssets(root string) (string, error) {
 	if assets := os.Getenv("KUBEBUILDER_ASSETS"); assets != "" {
 		return assets, nil
 	}
-	script := exec.Command(filepath.Join(root, "hack", "controlplane.sh"))
+	return printedBy(root)
+}
+
+// printedBy is what hack/controlplane.sh prints: where something is that it has compiled or found.
+func printedBy(root string, args ...string) (string, error) {
+	script := exec.Command(filepath.Join(root, "hack", "controlplane.sh"), args...)
 	script.Stderr = os.Stderr
 	output, err := script.Output()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -415,6 +416,9 @@ var _ = Describe("A managed store", func() {
 				err := user.Get(ctx, client.ObjectKeyFromObject(object), object)
 				Expect(apierrors.IsNotFound(err)).To(BeTrue(), "%T %s: %v", object, object.GetName(), err)
 			}
+			var leases coordinationv1.LeaseList
+			Expect(user.List(ctx, &leases, client.InNamespace(w.namespace))).To(Succeed())
+			Expect(leases.Items).To(BeEmpty())
 			// What is left of the store is for the garbage collector, which this control plane does not have.
 			err := user.Get(ctx, w.key(storeName), store)
 			Expect(apierrors.IsNotFound(err) || !controllerutil.ContainsFinalizer(store, v1alpha1.StoreFinalizer)).To(BeTrue())
