@@ -148,8 +148,8 @@ func SetupWithManager(
 
 // observeReplicas returns an Observer that is shown each Lease of a dataplane as it comes and goes, in a process that
 // waits to lead too: when it does it knows which replicas are alive.
-func observeReplicas(ctx context.Context, mgr ctrl.Manager, clock clock.PassiveClock) (*liveness.Observer, error) {
-	replicas := liveness.NewObserver(clock)
+func observeReplicas(ctx context.Context, mgr ctrl.Manager, counts clock.PassiveClock) (*liveness.Observer, error) {
+	replicas := liveness.NewObserver(counts)
 	leases, err := mgr.GetCache().GetInformer(ctx, &coordinationv1.Lease{})
 	if err != nil {
 		return nil, fmt.Errorf("watch the Leases of the dataplanes: %w", err)

@@ -94,7 +94,7 @@ type StoreReference struct {
 }
 
 // UploadSessionSpec is what is to be uploaded, where to, and on what terms.
-// It is immutable but for desiredState and the timeouts.
+// It is immutable but for desiredState, the timeouts and ttlSecondsAfterFinished.
 //
 // +kubebuilder:validation:XValidation:rule="self.storeRef == oldSelf.storeRef",message="storeRef is immutable; create another session"
 // +kubebuilder:validation:XValidation:rule="self.key == oldSelf.key",message="key is immutable; create another session"

@@ -101,7 +101,8 @@ func TestALookAtManyIsFollowedByARest(t *testing.T) {
 	}
 	woken := false
 	q.wake = func(r reconcile.Request) { woken = woken || r.Name != "" }
-	if q.look("ml", noon.Add(time.Hour)); !woken {
+	q.look("ml", noon.Add(time.Hour))
+	if !woken {
 		t.Error("nobody is looked at after the rest")
 	}
 	q.observe(sessionIn("small", 0))

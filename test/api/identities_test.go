@@ -179,20 +179,22 @@ func (i identities) attempts() (may, mayNot map[string]func(client.Client) error
 	admitted := fmt.Sprintf(`{"admission":`+admissionTo+`}`, "models-0")
 	const progress = `{"progress":{"receivedBytes":1,"receivedChunks":1,"totalChunks":2,"percent":1}}`
 	models := map[string]string{v1alpha1.StoreLabel: "models"}
-	return map[string]func(client.Client) error{
-			"create a session in somebody's name": create("models"),
-			"report on its session":               status(mine, progress),
-			"renew its Lease":                     lease("slipway-models-0", models),
-		}, map[string]func(client.Client) error{
-			"end a session":                            status(mine, `{"completionTime":"2026-11-28T12:00:00Z"}`),
-			"create a session of another store":        create("other"),
-			"report on another replica's session":      status(others, progress),
-			"report on a session that is not admitted": status(waiting, progress),
-			"report on a session of another store":     status(elsewhere, progress),
-			"pin a session to itself":                  status(waiting, admitted),
-			"renew the Lease of another replica":       lease("slipway-models-1", models),
-			"write a Lease of an app":                  lease("leader", nil),
-		}
+	may = map[string]func(client.Client) error{
+		"create a session in somebody's name": create("models"),
+		"report on its session":               status(mine, progress),
+		"renew its Lease":                     lease("slipway-models-0", models),
+	}
+	mayNot = map[string]func(client.Client) error{
+		"end a session":                            status(mine, `{"completionTime":"2026-11-28T12:00:00Z"}`),
+		"create a session of another store":        create("other"),
+		"report on another replica's session":      status(others, progress),
+		"report on a session that is not admitted": status(waiting, progress),
+		"report on a session of another store":     status(elsewhere, progress),
+		"pin a session to itself":                  status(waiting, admitted),
+		"renew the Lease of another replica":       lease("slipway-models-1", models),
+		"write a Lease of an app":                  lease("leader", nil),
+	}
+	return may, mayNot
 }
 
 // A dataplane of a Managed store writes what is its replica's, with the token of its Pod; and no other token, nor who

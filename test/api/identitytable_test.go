@@ -85,8 +85,8 @@ func TestWhoIsADataplane(t *testing.T) {
 	}
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
 	i.must(err)
-	_, rest, begins := strings.Cut(string(page), identitiesBegin)
-	promised, _, ends := strings.Cut(rest, identitiesEnd)
+	_, after, begins := strings.Cut(string(page), identitiesBegin)
+	promised, _, ends := strings.Cut(after, identitiesEnd)
 	if !begins || !ends || promised != table.String() {
 		t.Errorf("docs/security.md says otherwise than what is\n%s", &table)
 	}

@@ -137,11 +137,12 @@ var _ = Describe("The keys and certificates of a namespace", func() {
 			})).To(Succeed())
 		}
 		known := get(ctx, v1alpha1.CASecretName).Data[corev1.TLSPrivateKeyKey]
-		before := &corev1.Secret{}
+		before, last := &corev1.Secret{}, &corev1.Secret{}
 		Expect(user.Get(ctx, w.key(v1alpha1.CASecretName), before)).To(Succeed())
 		Expect(before.Data[corev1.TLSPrivateKeyKey]).To(Equal(known))
+		Expect(user.Get(ctx, w.key(v1alpha1.DataplaneSecretName), last)).To(Succeed())
 		Eventually(ctx, time.Now).WithTimeout(time.Minute).
-			Should(BeTemporally(">=", before.CreationTimestamp.Add(time.Second))) // the API server counts in seconds
+			Should(BeTemporally(">=", last.CreationTimestamp.Add(time.Second))) // the API server counts in seconds
 		w.createStore(ctx)
 
 		keys := newKeyring(w)

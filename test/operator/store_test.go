@@ -51,7 +51,7 @@ var _ = Describe("A store", func() {
 		Expect(message(store.Status.Conditions, v1alpha1.ConditionReady)).To(And(
 			ContainSubstring("slipway-models-0"), ContainSubstring(seen.UTC().Format(time.RFC3339))))
 		Expect(store.Status.Replicas).To(BeEmpty())
-		Expect(store.Status.Endpoint).To(BeEmpty())
+		Expect(store.Status.Endpoint).To(Equal(endpoint), "whoever has sessions tries again there")
 		Expect(store.Status.AvailableBytes).To(BeNil())
 
 		By("seeing it come back")

@@ -68,9 +68,9 @@ func startStack(ctx context.Context, o Options, say func(format string, args ...
 		return nil, err
 	}
 	say("Installing the CRDs and the roles of config/")
-	folders := []string{filepath.Join(root, "config/default"), filepath.Join(root, "config/dataplane")}
+	folders := []string{filepath.Join(root, "config", "default"), filepath.Join(root, "config", "dataplane")}
 	if o.Earlier != "" {
-		folders = append([]string{filepath.Join(o.Earlier, "config/dataplane")}, folders...)
+		folders = append([]string{filepath.Join(o.Earlier, "config", "dataplane")}, folders...)
 	}
 	for _, folder := range folders {
 		if out, err := s.kubectl(ctx, "apply", "--server-side", "--kustomize", folder); err != nil {

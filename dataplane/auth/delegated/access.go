@@ -2,6 +2,7 @@ package delegated
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 
@@ -15,19 +16,15 @@ import (
 	"github.com/slipway-dev/slipway/dataplane/auth"
 )
 
-const (
-	// maxAnswers bounds the answers that are kept, of which that which nobody has asked for longest goes first.
-	maxAnswers = 8192
-	// maxKept bounds the bytes of a question whose answer is kept, much of which the caller chooses.
-	maxKept = 16 << 10
-)
+// maxAnswers bounds the answers that are kept, of which that which nobody has asked for longest goes first.
+const maxAnswers = 8192
 
 // permissions ask the API server what somebody may do in one namespace. Kubernetes' own delegating authorizer asks with
 // SubjectAccessReviews, which take a right in the whole cluster, and tell of every namespace.
 type permissions struct {
 	namespace string
 	reviews   authorizationclient.LocalSubjectAccessReviewInterface
-	answers   *cache.LRUExpireCache // bool by the question
+	answers   *cache.LRUExpireCache // bool by the SHA-256 of the question, much of which the caller chooses
 	backoff   wait.Backoff
 }
 
@@ -44,9 +41,10 @@ func (r *permissions) allowed(ctx context.Context, c auth.Caller, what authoriza
 	if err != nil {
 		return false, fmt.Errorf("encode the question: %w", err)
 	}
-	key := string(encoded)
-	if answer, ok := r.answers.Get(key); ok {
-		return answer == true, nil
+	key := sha256.Sum256(encoded)
+	if kept, ok := r.answers.Get(key); ok {
+		allowed, _ := kept.(bool)
+		return allowed, nil
 	}
 	asked := &authorizationv1.LocalSubjectAccessReview{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace}, Spec: spec}
 	var answer *authorizationv1.LocalSubjectAccessReview
@@ -57,9 +55,7 @@ func (r *permissions) allowed(ctx context.Context, c auth.Caller, what authoriza
 		return false, fmt.Errorf("ask what %q may do: %w", c.User, err)
 	}
 	allowed := answer.Status.Allowed && !answer.Status.Denied
-	if len(key) <= maxKept {
-		r.answers.Add(key, allowed, CacheTTL)
-	}
+	r.answers.Add(key, allowed, CacheTTL)
 	return allowed, nil
 }
 

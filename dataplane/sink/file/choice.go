@@ -104,7 +104,7 @@ func (c *choice) patience(now time.Duration) time.Duration {
 // judge decides which way goes on when the window is full.
 func (c *choice) judge(now time.Duration) {
 	full := c.steps >= windowSteps && c.spent >= windowTime
-	if !full && !(c.own && c.spent >= longestWindow) {
+	if !full && (!c.own || c.spent < longestWindow) {
 		return
 	}
 	took := &c.bySync

@@ -102,8 +102,8 @@ func TestWhichWayACrowdGoes(t *testing.T) {
 	}
 }
 
-// TestANeighbourComesAndGoes has syncs take as long as they may beside a neighbour, for a while.
-func TestANeighbourComesAndGoes(t *testing.T) {
+// TestANeighborComesAndGoes has syncs take as long as they may beside a neighbor, for a while.
+func TestANeighborComesAndGoes(t *testing.T) {
 	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {
 			const comes, goes, forgotten, end = 20 * time.Second, 60 * time.Second, 100 * time.Second, 2 * time.Minute
@@ -126,14 +126,14 @@ func TestANeighbourComesAndGoes(t *testing.T) {
 				return between(fastOwn/2, fastOwn*3/2)
 			})
 			if got := d.crowd(comes).ownShare(); got > 0.15 {
-				t.Errorf("seed %d: %.3f of the steps synced for themselves before the neighbour came", seed, got)
+				t.Errorf("seed %d: %.3f of the steps synced for themselves before the neighbor came", seed, got)
 			}
 			n := d.crowd(goes)
 			if got := n.ownShare(); got < 0.9 {
-				t.Errorf("seed %d: %.3f of the steps synced for themselves beside the neighbour", seed, got)
+				t.Errorf("seed %d: %.3f of the steps synced for themselves beside the neighbor", seed, got)
 			}
 			if can := int64((goes - comes) / (2 * fastOwn)); n.all() < can*2/3 {
-				t.Errorf("seed %d: %d steps were done beside the neighbour, and %d can be", seed, n.all(), can)
+				t.Errorf("seed %d: %d steps were done beside the neighbor, and %d can be", seed, n.all(), can)
 			}
 			d.crowd(forgotten)
 			if got := d.crowd(end).ownShare(); got > 0.15 {
@@ -169,7 +169,8 @@ func TestACrowdIsNoHostageOfASyncfs(t *testing.T) {
 		sink.Crowd()
 		syncs, through := 0, make(chan struct{})
 		sink.SyncWholeBy(func() error { // one at a time
-			if syncs++; syncs == 1 {
+			syncs++
+			if syncs == 1 {
 				<-through
 			}
 			return nil

@@ -40,17 +40,17 @@ func (r *rounds) join(makeDurable func(joined int) error) error {
 		return one.err
 	}
 	if one.err = r.awaitSync(last); one.err != nil {
-		r.close(one, last)
+		r.close(last)
 	} else {
-		r.close(one, one.done)
+		r.close(one.done)
 		one.err = makeDurable(one.joined)
 	}
 	close(one.done)
 	return one.err
 }
 
-// close lets nobody join a round any more. last is closed when the sync that runs has ended.
-func (r *rounds) close(one *round, last chan struct{}) {
+// close lets nobody join the round any more that is next. last is closed when the sync that runs has ended.
+func (r *rounds) close(last chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.next, r.last = nil, last

@@ -12,7 +12,7 @@ import (
 // with apply.
 //
 // UploadSessionSpec is what is to be uploaded, where to, and on what terms.
-// It is immutable but for desiredState and the timeouts.
+// It is immutable but for desiredState, the timeouts and ttlSecondsAfterFinished.
 type UploadSessionSpecApplyConfiguration struct {
 	// storeRef names the UploadStore, in the same namespace, that takes the object. Immutable.
 	StoreRef *StoreReferenceApplyConfiguration `json:"storeRef,omitempty"`
